@@ -1,0 +1,51 @@
+# Everything here needs Python 3.11+, make and the package index, and nothing else.
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+# The lock file is complete, so nothing is resolved anew: resolving, pip may come upon a newer
+# release of something locked and refuse it for its missing hash.
+PIP_INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --no-deps
+
+.PHONY: help install demo test check format lock clean
+
+help:           ## show this
+	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: [^#]*##/:/' | column -t -s:
+
+install: $(STAMP)  ## make .venv with the locked dependencies and the giftcheck command
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	    || { echo "giftcheck needs Python 3.11 or newer: make install PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(PIP_INSTALL) --require-hashes -r requirements.lock
+	$(PIP_INSTALL) --no-build-isolation -e .
+	@touch $(STAMP)
+
+demo: install   ## watch gifts turn into results (make demo ARGS="--duration 20s --json")
+	@$(BIN)/giftcheck demo $(ARGS)
+
+test: install   ## run all tests, those against a real Kafka included, or those that ARGS names
+ifdef ARGS
+	$(BIN)/pytest $(ARGS)
+else
+	$(BIN)/pytest --cov --cov-report=term --cov-fail-under=90 --durations=15
+	$(BIN)/coverage report --include='consumer/core/*' --fail-under=100
+endif
+
+check: install  ## lint, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock:           ## resolve the dependencies anew into requirements.lock (needs uv)
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
+	    --upgrade --group dev pyproject.toml -o requirements.lock
+
+clean:          ## remove what the commands here have made
+	rm -rf .venv .cache .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,200 @@
+"""What this process owns now: the partitions, their pending gifts, pauses and cuts (design §4, P5).
+
+A *cut* is the consistent set of results and progress that one transaction commits. Cuts are
+pulled: `wants_cut` says that there is something to say, the Kafka side asks with `cut`, and tells
+with CutCommitted or CutAborted how it ended. One is open at a time.
+
+Intake of a partition pauses while its map of answered offsets is nearly full, and that of all
+partitions while `pending_gifts_max` is reached; every pause has a reason that people see.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from consumer.core.lease import Lease
+from consumer.core.model import (
+    Action,
+    Cut,
+    CutAborted,
+    CutCommitted,
+    CutOffset,
+    DeadLetter,
+    GiftResult,
+    PartitionAssigned,
+    PauseIntake,
+    ResumeIntake,
+)
+from consumer.core.partition import FILL_PAUSE, FILL_RESUME, Partition, Said
+
+PENDING_RESUME: Final = 0.8
+"""Intake that paused at `pending_gifts_max` resumes at this share of it."""
+
+MAP_FULL: Final = "the map of answered offsets is nearly full"
+PENDING_FULL: Final = "limits.pending_gifts_max is reached"
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenCut:
+    cut_id: int
+    made_ms: int
+    offsets: tuple[CutOffset, ...]
+
+
+class Assignment:
+    """The partitions this process owns; owns their outboxes' way into cuts."""
+
+    def __init__(self, *, instance: str, pending_gifts_max: int) -> None:
+        self._instance = instance
+        self._pending_max = pending_gifts_max
+        self._partitions: dict[int, Partition] = {}
+        self._pending_count = 0
+        self._intake_full = False
+        self._pauses_stale = False
+        self._cut_count = 0
+        self._open_cut: _OpenCut | None = None
+        self._news = False
+        self._renewal_ms: int | None = None
+
+    def __iter__(self) -> Iterator[Partition]:
+        return iter(self._partitions.values())
+
+    @property
+    def pending_count(self) -> int:
+        """Gifts without a verdict, over all partitions."""
+        return self._pending_count
+
+    def add(self, assigned: PartitionAssigned, lease: Lease) -> None:
+        """A partition is ours from now on; its assignment is committed with the next cut."""
+        assert assigned.partition not in self._partitions, "assigned twice without a revocation"
+        self._partitions[assigned.partition] = Partition(assigned, lease, self._instance)
+        self._news = self._pauses_stale = True
+
+    def remove(self, partition: Partition) -> None:
+        """A partition is gone, and what was said about it and not committed with it."""
+        self.count_pending(partition, -partition.pending_count)
+        del self._partitions[partition.partition]
+
+    def find(self, partition: int, epoch: int) -> Partition | None:
+        """The partition, if this is still the same assignment of it."""
+        found = self._partitions.get(partition)
+        return found if found is not None and found.epoch == epoch else None
+
+    def select(self, partitions: frozenset[int] | None) -> list[Partition]:
+        """Those of these partitions that are ours; None means all."""
+        return [p for p in self if partitions is None or p.partition in partitions]
+
+    def owner_of(self, partition: int) -> Partition:
+        """The partition an open window belongs to; a window never outlives its partition."""
+        return self._partitions[partition]
+
+    def say(self, partition: Partition, said: Said) -> None:
+        """Put a result or a dead letter into a partition's outbox."""
+        partition.say(said)
+        self._news = True
+
+    def count_pending(self, partition: Partition, change: int) -> None:
+        """Gifts have become pending, or are no longer."""
+        partition.pending_count += change
+        self._pending_count += change
+        bound = self._pending_max * (PENDING_RESUME if self._intake_full else 1)
+        if self._intake_full != (self._pending_count >= bound):
+            self._intake_full = not self._intake_full
+            self._pauses_stale = True
+
+    def note_renewal(self, partition: Partition) -> None:
+        """A partition may have got its first pending gift: its lease wants renewing."""
+        renewal_ms = partition.renewal_ms()
+        if renewal_ms is not None and (self._renewal_ms is None or renewal_ms < self._renewal_ms):
+            self._renewal_ms = renewal_ms
+
+    @property
+    def renewal_ms(self) -> int | None:
+        """When `wake` has something to look at."""
+        return self._renewal_ms
+
+    def wake(self, now_ms: int) -> list[Action]:
+        """Leases that are due make news; pauses that have begun or ended are returned."""
+        if self._renewal_ms is not None and now_ms >= self._renewal_ms:
+            self._news, self._renewal_ms = True, None
+        if not self._pauses_stale:
+            return []
+        self._pauses_stale = False
+        return self._pauses()
+
+    def wants_cut(self) -> bool:
+        """Whether there is something to commit, and no cut is open."""
+        return self._news and self._open_cut is None
+
+    def cut(self, now_ms: int, wall_ms: int, partitions: frozenset[int] | None) -> Cut | None:
+        """All that can be said now, for one transaction; None if there is nothing.
+
+        Restricted to `partitions`, or draining, all of them are in it: they are handed over.
+        """
+        assert self._open_cut is None, "a cut is still open"
+        offsets: list[CutOffset] = []
+        events: list[GiftResult | DeadLetter] = []
+        for partition in self.select(partitions):
+            if not (partition.lease.draining or partition.belongs_into_cut(now_ms)):
+                continue
+            share = partition.cut(now_ms, wall_ms)
+            if share is not None:
+                offsets.append(share.offset)
+                events += (said.event for said in share.said)
+        self._plan_next_cut()
+        if not offsets:
+            return None
+        self._cut_count += 1
+        self._open_cut = _OpenCut(self._cut_count, now_ms, tuple(offsets))
+        return Cut(
+            cut_id=self._cut_count,
+            offsets=tuple(offsets),
+            results=tuple(event for event in events if isinstance(event, GiftResult)),
+            dead_letters=tuple(event for event in events if isinstance(event, DeadLetter)),
+        )
+
+    def end_cut(self, event: CutCommitted | CutAborted) -> tuple[int, list[Partition]]:
+        """The open cut has ended; returns when it was made, and which partitions are committed.
+
+        After an abort nothing is: its results stay in the outbox, and the next cut holds them.
+        """
+        ended = self._open_cut
+        assert ended is not None, "a cut ended that was not open"
+        assert ended.cut_id == event.cut_id, "another cut ended than the open one"
+        self._open_cut = None
+        found = (self.find(offset.partition, offset.epoch) for offset in ended.offsets)
+        members = [partition for partition in found if partition is not None]
+        if isinstance(event, CutAborted):
+            for partition in members:
+                partition.aborted()
+                self._news = True
+            return ended.made_ms, []
+        for partition in members:
+            partition.committed()
+        return ended.made_ms, members
+
+    def _plan_next_cut(self) -> None:
+        """After a cut: what it could not hold is news, and renewals count from it."""
+        self._news = any(partition.has_uncut() for partition in self)
+        self._renewal_ms = None
+        for partition in self:
+            self.note_renewal(partition)
+        self._pauses_stale = True
+
+    def _pauses(self) -> list[Action]:
+        actions: list[Action] = []
+        for partition in self:
+            reason = self._pause_reason(partition)
+            was_paused = partition.paused_reason is not None
+            partition.paused_reason = reason
+            if reason is not None and not was_paused:
+                actions.append(PauseIntake(partition.partition, partition.epoch, reason))
+            elif reason is None and was_paused:
+                actions.append(ResumeIntake(partition.partition, partition.epoch))
+        return actions
+
+    def _pause_reason(self, partition: Partition) -> str | None:
+        if self._intake_full:
+            return PENDING_FULL
+        bound = FILL_RESUME if partition.paused_reason == MAP_FULL else FILL_PAUSE
+        return MAP_FULL if partition.fill >= bound else None

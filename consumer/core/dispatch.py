@@ -1,0 +1,215 @@
+"""Which window asks next: the heap of due windows, the slots, the checks in flight (design §5, §6).
+
+A window may be kept from asking by its lease, a back-off, its room's permits or a lack of slots.
+Each of these knows when it ends, or which event ends it:
+
+- lease not yet open, back-off, permits cooling: an instant; the window stands in the heap for it;
+- permits or probes that wait for an answer: `ended` looks at the room's windows again;
+- no lease: the commit that renews it does;
+- no slot: the window queues for one, first come first served.
+
+So nothing is polled, and no room has a timer or a task. Deciding is reserving: a check that
+`poll` returns already has its permit and its slot.
+"""
+
+import heapq
+import itertools
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from consumer.core.gift import Gift
+from consumer.core.hazard import Hazard, Hazards
+from consumer.core.lease import Lease
+from consumer.core.limiter import Limiter
+from consumer.core.model import Check, CheckRules, RoomKey
+from consumer.core.reaction import Backoffs
+from consumer.core.window import Window
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """A check in flight: what was asked, from which window, decided when."""
+
+    check: Check
+    window: Window
+    gifts: tuple[Gift, ...]
+    sent_ms: int
+
+
+class Dispatcher:
+    """Decides when windows ask; owns the heap, the slots and the flights."""
+
+    def __init__(
+        self, rules: CheckRules, limiter: Limiter, backoffs: Backoffs, hazards: Hazards
+    ) -> None:
+        self._rules = rules
+        self._limiter = limiter
+        self._backoffs = backoffs
+        self._hazards = hazards
+        self._due: list[tuple[int, int, Window]] = []
+        self._order = itertools.count()
+        self._check_ids = itertools.count(1)
+        self._slot_queue: deque[Window] = deque()
+        self._flights: dict[int, Flight] = {}
+        self._rooms: dict[RoomKey, list[Window]] = {}
+        self._unleased: dict[Lease, dict[Window, None]] = {}
+
+    @property
+    def in_flight(self) -> int:
+        """Checks that have neither ended nor been lost."""
+        return len(self._flights)
+
+    def queued(self) -> int:
+        """Windows that are due and wait for a slot."""
+        return len(self._slot_queue)
+
+    def open(self, window: Window, now_ms: int) -> bool:
+        """A window begins; `touch` it once it has gifts.
+
+        Returns whether its room has windows of another partition: the input is not keyed by room.
+        """
+        room = window.room
+        self._limiter.open(room, window.lease.hand_over, now_ms)
+        others = self._rooms.setdefault(room, [])
+        elsewhere = any(other.key.partition != window.key.partition for other in others)
+        others.append(window)
+        return elsewhere
+
+    def close(self, window: Window, now_ms: int) -> None:
+        """A window has ended: empty, or its partition is gone."""
+        window.open = False
+        room = window.room
+        windows = self._rooms[room]
+        windows.remove(window)
+        if not windows:
+            del self._rooms[room]
+        self._limiter.close(room, now_ms)
+        self._backoffs.close(window.key)
+
+    def touch(self, windows: Iterable[Window], now_ms: int) -> None:
+        """Something about these windows has changed: find out when they ask next."""
+        for window in windows:
+            if window.open and not window.queued:
+                at_ms = self._ask_at(window, now_ms)
+                # Later than it stands in the heap: it will look again when it comes up.
+                if at_ms is not None and (window.due_ms is None or at_ms < window.due_ms):
+                    self._push(window, at_ms)
+
+    def poll(self, now_ms: int) -> list[Check]:
+        """The checks to write now; their permits and slots are taken."""
+        checks: list[Check] = []
+        while self._slot_queue and len(self._flights) < self._rules.requests_in_flight_max:
+            window = self._slot_queue.popleft()
+            window.queued = False
+            if window.open:
+                checks += self._ask(window, now_ms)
+        while self._due and self._due[0][0] <= now_ms:
+            due_ms, _, window = heapq.heappop(self._due)
+            if window.open and window.due_ms == due_ms:
+                window.due_ms = None
+                checks += self._ask(window, now_ms)
+        self._limiter.forget_idle_rooms(now_ms)
+        return checks
+
+    def next_wakeup(self) -> int | None:
+        """When `poll` has something to look at, if nothing else happens before."""
+        return self._due[0][0] if self._due else None
+
+    def answered(self, check_id: int, now_ms: int) -> Flight:
+        """A check ended with an answer: its permit cools, its slot is free."""
+        flight = self._end(check_id)
+        room = flight.window.room
+        for released in self._limiter.answered(room, flight.sent_ms, now_ms):
+            self.touch_room(released, now_ms)
+        return flight
+
+    def lost(self, check_id: int, now_ms: int, *, probing: bool) -> Flight:
+        """A check got no answer: its permit is unknown, its slot is free."""
+        flight = self._end(check_id)
+        room = flight.window.room
+        loss = self._limiter.lost(room, flight.sent_ms, now_ms, probing=probing)
+        flight.window.lease.losses.append(loss)
+        return flight
+
+    def unwritten(self, check_id: int) -> Flight:
+        """A check was never written: permit and slot are free."""
+        flight = self._end(check_id)
+        self._limiter.unwritten(flight.window.room)
+        return flight
+
+    def renew(self, lease: Lease, until_ms: int, now_ms: int) -> None:
+        """A cut with this lease's partition is committed: windows that waited for it go on."""
+        lease.until_ms = max(lease.until_ms, until_ms)
+        self.touch(self._unleased.pop(lease, ()), now_ms)
+
+    def end(self, lease: Lease) -> None:
+        """A lease is gone with its partition; its windows are closed."""
+        self._unleased.pop(lease, None)
+
+    def touch_all(self, now_ms: int) -> None:
+        """The trouble of a game or an app is over: whoever waited for that may ask."""
+        for windows in self._rooms.values():
+            self.touch(windows, now_ms)
+
+    def touch_room(self, room: RoomKey, now_ms: int) -> None:
+        """A room's permits have changed."""
+        self.touch(self._rooms.get(room, ()), now_ms)
+
+    def _ask_at(self, window: Window, now_ms: int) -> int | None:
+        """When this window can and should ask; None: an event will say."""
+        lease = window.lease
+        if not lease.held(now_ms):
+            if not lease.draining:
+                self._unleased.setdefault(lease, {})[window] = None
+            return None
+        window.advance(now_ms)
+        at_ms = window.ask_at(self._hazard(window), self._rules.request_price_ms, now_ms)
+        if at_ms is None:
+            return None
+        at_ms = max(at_ms, lease.opens_ms, self._backoffs.until(window.key))
+        return self._limiter.ready_at(window.room, at_ms)
+
+    def _ask(self, window: Window, now_ms: int) -> list[Check]:
+        """Let a window ask as often as it is due, for as long as there are slots."""
+        checks: list[Check] = []
+        while (at_ms := self._ask_at(window, now_ms)) is not None:
+            if at_ms > now_ms:
+                self._push(window, at_ms)
+                break
+            if len(self._flights) >= self._rules.requests_in_flight_max:
+                window.queued = True
+                self._slot_queue.append(window)
+                break
+            checks.append(self._send(window, now_ms))
+        return checks
+
+    def _send(self, window: Window, now_ms: int) -> Check:
+        key = window.key
+        gifts = window.take(self._rules.batch_size_max, self._hazard(window), now_ms)
+        self._limiter.take(window.room, now_ms)
+        window.lease.in_flight += 1
+        games = self._rooms[window.room]
+        games.append(games.pop(games.index(window)))  # they take turns at their room's permits
+        check = Check(
+            check_id=next(self._check_ids),
+            app_id=key.app_id,
+            room_id=key.room_id,
+            mini_game_id=key.mini_game_id,
+            msg_ids=tuple(dict.fromkeys(gift.read.sent.msg_id for gift in gifts)),
+            write_before_ms=window.lease.until_ms,
+        )
+        self._flights[check.check_id] = Flight(check, window, tuple(gifts), now_ms)
+        return check
+
+    def _end(self, check_id: int) -> Flight:
+        flight = self._flights.pop(check_id)
+        flight.window.lease.in_flight -= 1
+        return flight
+
+    def _hazard(self, window: Window) -> Hazard:
+        return self._hazards.of(window.key.app_id, window.key.mini_game_id)
+
+    def _push(self, window: Window, at_ms: int) -> None:
+        window.due_ms = at_ms
+        heapq.heappush(self._due, (at_ms, next(self._order), window))

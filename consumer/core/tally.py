@@ -1,0 +1,54 @@
+"""What the core has seen and decided, counted since the start; read by metrics and `/status`."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counters; the core alone writes them, and nothing it decides depends on them."""
+
+    gifts_read: int = 0
+    records_shared: int = 0
+    keys_foreign: int = 0
+    rooms_in_two_partitions: int = 0
+    dead_letters: Counter[str] = field(default_factory=Counter)
+    results: Counter[str] = field(default_factory=Counter)
+    answers: Counter[int] = field(default_factory=Counter)
+    checks_lost: Counter[str] = field(default_factory=Counter)
+    checks_unwritten: int = 0
+    entries_foreign: int = 0
+    answers_incomplete: int = 0
+    clauses_open: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionStatus:
+    """One partition as people want to see it; `fill` is its metadata's, 0 to 1."""
+
+    partition: int
+    offset: int
+    position: int
+    pending_gifts: int
+    fill: float
+    paused_reason: str | None
+    lease_left_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class CoreStatus:
+    """The core as people want to see it; `tally` goes on counting.
+
+    `scopes_in_trouble` counts rooms, games and apps that back off; `troubles` are sentences about
+    those of games and apps.
+    """
+
+    pending_gifts: int
+    windows: int
+    rooms: int
+    requests_in_flight: int
+    windows_queued: int
+    scopes_in_trouble: int
+    troubles: tuple[str, ...]
+    partitions: tuple[PartitionStatus, ...]
+    tally: Tally

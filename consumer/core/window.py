@@ -1,0 +1,221 @@
+"""A room window: the pending gifts of one room and game, and when to ask about them (design §6).
+
+Requests are scarce, ids are cheap, so a check carries all waiting gifts, and the only question is
+*when*. The rule: ask when the waiting collected since the last check is worth a request.
+
+A gift that waits collects at the rate of the chance that it is already consumed and we do not
+know it: after `t` unknown milliseconds h(age)·t²/2 gift-milliseconds, with h the hazard of its age
+class. Past deadline + settle it collects one millisecond per millisecond: its verdict is due, only
+the proof is missing. Gifts in flight collect nothing.
+
+To know the window's total without touching each gift, gifts are counted per age class by three
+exact integer sums (n, Σs, Σs²; s = the instant since which we do not know). A gift changes class
+at most `AGE_CLASSES` times in its life; one heap knows who is next.
+"""
+
+import heapq
+import itertools
+import math
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from consumer.core.gift import Gift
+from consumer.core.hazard import AGE_BORDERS_MS, AGE_CLASSES, Hazard, age_class
+from consumer.core.lease import Lease
+from consumer.core.model import WindowKey
+
+PAST_PROOF: Final = AGE_CLASSES
+"""The class, after all ages, of gifts whose absence a check would prove."""
+
+PATIENCE_MS: Final = 2_000
+"""When more gifts wait than fit a check, the likeliest go first; but one that has waited for
+(0.42 × this) is as urgent as a new one after 100 ms, so none starves."""
+
+
+class _Sums:
+    """n, Σs and Σs² of the waiting gifts of one class, exact whatever the machine's uptime."""
+
+    __slots__ = ("count", "since", "since_squared")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.since = 0
+        self.since_squared = 0
+
+    def add(self, since_ms: int, sign: int) -> None:
+        self.count += sign
+        self.since += sign * since_ms
+        self.since_squared += sign * since_ms * since_ms
+
+
+class Window:
+    """The pending gifts of one room and game; owns their waiting and nothing of their sending.
+
+    `due_ms` belongs to the dispatcher: when this window stands in its heap.
+    """
+
+    __slots__ = (
+        "_borders",
+        "_classes",
+        "_gifts",
+        "_order",
+        "_proofs",
+        "due_ms",
+        "key",
+        "last_error",
+        "lease",
+        "open",
+        "queued",
+        "room",
+        "waiting_count",
+    )
+
+    def __init__(self, key: WindowKey, lease: Lease) -> None:
+        self.key = key
+        self.room = key.room
+        self.lease = lease
+        self.open = True
+        self.queued = False
+        self.due_ms: int | None = None
+        self.last_error: str | None = None
+        self.waiting_count = 0
+        self._gifts: dict[str, tuple[Gift, ...]] = {}
+        self._classes: dict[int, _Sums] = {}
+        self._borders: list[tuple[int, int, Gift]] = []
+        self._proofs: list[tuple[int, int, Gift]] = []
+        self._order = itertools.count()
+
+    def __iter__(self) -> Iterator[Gift]:
+        """All pending gifts, in order of arrival of their MsgIds."""
+        return itertools.chain.from_iterable(self._gifts.values())
+
+    def __bool__(self) -> bool:
+        return bool(self._gifts)
+
+    def find(self, msg_id: str, sent_at: int) -> Gift | None:
+        """The pending gift of this MsgId and Timestamp, if there is one."""
+        twins = self._gifts.get(msg_id, ())
+        return next((gift for gift in twins if gift.read.sent.sent_at == sent_at), None)
+
+    def add(self, gift: Gift, now_ms: int) -> None:
+        """A gift has arrived and waits."""
+        msg_id = gift.read.sent.msg_id
+        self._gifts[msg_id] = (*self._gifts.get(msg_id, ()), gift)
+        heapq.heappush(self._proofs, (gift.proof_ms, next(self._order), gift))
+        self._classify(gift, now_ms)
+        self._count(gift, 1)
+
+    def remove(self, gift: Gift) -> None:
+        """A gift in flight has its verdict."""
+        assert gift.in_flight, "a verdict without a check"
+        gift.decided = True
+        msg_id = gift.read.sent.msg_id
+        twins = tuple(twin for twin in self._gifts[msg_id] if twin is not gift)
+        if twins:
+            self._gifts[msg_id] = twins
+        else:
+            del self._gifts[msg_id]
+
+    def take(self, count_max: int, hazard: Hazard, now_ms: int) -> list[Gift]:
+        """Put up to `count_max` waiting gifts in flight, the most urgent where not all fit."""
+        gifts = [gift for gift in self if not gift.in_flight]
+        if len(gifts) > count_max:
+            gifts = heapq.nlargest(count_max, gifts, key=lambda g: _urgency(g, hazard, now_ms))
+        for gift in gifts:
+            self._count(gift, -1)
+            gift.in_flight = True
+        return gifts
+
+    def give_back(self, gifts: Iterable[Gift], since_ms: int | None) -> None:
+        """Gifts whose check has ended without a verdict wait again.
+
+        `since_ms` is when that check was sent, if it was answered: until then nothing is unknown.
+        """
+        for gift in gifts:
+            gift.in_flight = False
+            if since_ms is not None:
+                gift.since_ms = max(gift.since_ms, since_ms)
+            self._count(gift, 1)
+
+    def advance(self, now_ms: int) -> None:
+        """Move every gift that has grown past a class border by `now_ms` (inclusive)."""
+        while self._borders and self._borders[0][0] <= now_ms:
+            _, _, gift = heapq.heappop(self._borders)
+            if gift.decided:
+                continue
+            if gift.in_flight:
+                self._classify(gift, now_ms)
+                continue
+            self._count(gift, -1)
+            self._classify(gift, now_ms)
+            self._count(gift, 1)
+        while self._proofs and (self._proofs[0][0] <= now_ms or self._proofs[0][2].decided):
+            heapq.heappop(self._proofs)
+
+    def ask_at(self, hazard: Hazard, price_ms: float, now_ms: int) -> int | None:
+        """When to ask or to look again; `advance` must have seen `now_ms`.
+
+        The least of: the instant at which the collected waiting reaches `price_ms`, and the next
+        class border of a pending gift, deadline + settle among them. Where the hazard is falling
+        only the latter: past any other border waiting only collects more slowly, so that it is
+        early enough to look again at the instant found here. None: nothing waits.
+        """
+        if not self.waiting_count:
+            return None
+        have, speed, growth = self._polynomial(hazard, now_ms)
+        if have >= price_ms:
+            return now_ms
+        missing = price_ms - have
+        # growth·x² + speed·x = missing, in the form that stays exact when growth is tiny
+        wait_ms = 2 * missing / (speed + math.sqrt(speed * speed + 4 * growth * missing))
+        ask_ms = now_ms + math.ceil(wait_ms)
+        borders = self._proofs if hazard.falling else self._borders
+        return min(ask_ms, borders[0][0]) if borders else ask_ms
+
+    def _polynomial(self, hazard: Hazard, now_ms: int) -> tuple[float, float, float]:
+        """c, b, a of the waiting collected by now + x: c + b·x + a·x²."""
+        have = speed = growth = 0.0
+        for index, sums in self._classes.items():
+            waited = sums.count * now_ms - sums.since
+            if index == PAST_PROOF:
+                have += waited
+                speed += sums.count
+                continue
+            rate = hazard.rates_per_ms[index]
+            squared = now_ms * (waited - sums.since) + sums.since_squared
+            have += rate * squared / 2
+            speed += rate * waited
+            growth += rate * sums.count / 2
+        return have, speed, growth
+
+    def _classify(self, gift: Gift, now_ms: int) -> None:
+        """Set a gift's class and remember its next border; it must be in no sums."""
+        if now_ms >= gift.proof_ms:
+            gift.age_class = PAST_PROOF
+            return
+        gift.age_class = age_class(now_ms - gift.start_ms)
+        border_ms = gift.proof_ms
+        if gift.age_class < len(AGE_BORDERS_MS):
+            border_ms = min(border_ms, gift.start_ms + AGE_BORDERS_MS[gift.age_class])
+        heapq.heappush(self._borders, (border_ms, next(self._order), gift))
+
+    def _count(self, gift: Gift, sign: int) -> None:
+        """Enter a gift into the sums of its class, or take it out."""
+        self.waiting_count += sign
+        sums = self._classes.get(gift.age_class)
+        if sums is None:
+            sums = self._classes[gift.age_class] = _Sums()
+        # Past deadline + settle waiting begins there, however long ago the last answer was.
+        overdue = gift.age_class == PAST_PROOF
+        sums.add(max(gift.since_ms, gift.proof_ms) if overdue else gift.since_ms, sign)
+        if not sums.count:
+            del self._classes[gift.age_class]
+
+
+def _urgency(gift: Gift, hazard: Hazard, now_ms: int) -> tuple[bool, float]:
+    """Those whose absence would be proven first, then by chance, then by patience (design §6)."""
+    waited_ms = now_ms - gift.since_ms
+    if gift.age_class == PAST_PROOF:
+        return True, waited_ms
+    chance = hazard.rates_per_ms[gift.age_class] * waited_ms
+    return False, chance + (waited_ms / PATIENCE_MS) ** 2

@@ -1,0 +1,1 @@
+"""The tests: `core` (pure, no loop), `adapters`, `simulator`, `integration` (real components)."""

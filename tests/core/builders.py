@@ -1,0 +1,296 @@
+"""Hand-written builders of what the core speaks of, and a harness that drives it in virtual time.
+
+`NOW_MS` and `WALL_MS` are the two axes' common instant: tests write instants as offsets from
+them, and neither is small, as neither is on a machine that has been up for a while.
+"""
+
+import heapq
+import itertools
+from collections.abc import Callable, Iterable
+
+from hypothesis import settings
+
+from consumer.core.gift import Gift, pending_gift
+from consumer.core.hazard import PriorHazards
+from consumer.core.model import (
+    Answer,
+    Check,
+    CheckAnswered,
+    CheckLost,
+    CheckNotWritten,
+    CheckRules,
+    Cut,
+    CutAborted,
+    CutCommitted,
+    Entry,
+    GiftRead,
+    GiftResult,
+    GiftSent,
+    Headers,
+    Input,
+    PartitionAssigned,
+    PartitionMetadata,
+    PauseIntake,
+    Reason,
+    RecordRefused,
+    RecordsRead,
+    ReportTrouble,
+    ResumeIntake,
+    SendCheck,
+    Trouble,
+    WindowKey,
+)
+from consumer.core.scheduler import Scheduler
+
+NOW_MS = 1_000_000
+WALL_MS = 1_700_000_000_000
+APP_ID = 7
+RULES = CheckRules()
+
+PROPERTY = settings(max_examples=100, deadline=None, database=None, print_blob=True)
+"""Properties run in bounded time on any machine; a failure prints the blob that repeats it."""
+
+Ending = CheckAnswered | CheckLost | CheckNotWritten
+Api = Callable[[Check, int], tuple[int, Ending]]
+"""What becomes of a check written at an instant: after how many milliseconds it ends, and how."""
+
+
+def make_record(
+    offset: int,
+    *,
+    msg_id: str | None = None,
+    room_id: str = "room",
+    game: str = "game",
+    sent_at: int = WALL_MS,
+    timestamp_ms: int | None = None,
+    headers: Headers = (),
+    keyed_by_room: bool = True,
+) -> GiftRead:
+    """A gift-sent record; its MsgId is `m<offset>` unless told."""
+    sent = GiftSent(room_id, game, msg_id or f"m{offset}", sent_at)
+    stamped_ms = sent_at if timestamp_ms is None else timestamp_ms
+    return GiftRead(offset, stamped_ms, APP_ID, sent, headers, keyed_by_room)
+
+
+def make_refused(offset: int) -> RecordRefused:
+    """A record that is no gift."""
+    return RecordRefused(offset, WALL_MS, Reason.NOT_AVRO, "no magic byte", b"room", b"garbage")
+
+
+def make_gift(
+    *,
+    msg_id: str = "m0",
+    sent_at: int = WALL_MS,
+    offset: int = 0,
+    now_ms: int = NOW_MS,
+    wall_ms: int = WALL_MS,
+    rules: CheckRules = RULES,
+) -> Gift:
+    """A gift that arrives at `now_ms`, by default in the moment it was sent."""
+    record = make_record(offset, msg_id=msg_id, sent_at=sent_at)
+    return pending_gift(record, now_ms=now_ms, wall_ms=wall_ms, rules=rules)
+
+
+def make_entry(
+    msg_id: str = "m0", *, result: int = 0, message: str | None = None, timestamp_ms: int = WALL_MS
+) -> Entry:
+    """The API's word about a gift, by default that it was consumed."""
+    return Entry(msg_id, result, message, timestamp_ms)
+
+
+def make_window_key(
+    room_id: str = "room", game: str = "game", *, partition: int = 0, app_id: int = APP_ID
+) -> WindowKey:
+    """A room window's key."""
+    return WindowKey(partition, app_id, room_id, game)
+
+
+def make_metadata(
+    *,
+    instance: str = "pod-9",
+    cut_wall_ms: int = WALL_MS,
+    drained: bool = False,
+    answered: bytes = b"",
+) -> PartitionMetadata:
+    """What a predecessor left written, by default another one that did not drain."""
+    return PartitionMetadata(instance, cut_wall_ms, 0, drained, answered)
+
+
+def make_assigned(
+    partition: int = 0,
+    *,
+    epoch: int = 1,
+    offset: int = 0,
+    metadata: PartitionMetadata | None = None,
+) -> PartitionAssigned:
+    """An assignment, by default the very first."""
+    return PartitionAssigned(partition, epoch, offset, 0, metadata)
+
+
+def never_answer(check: Check, now_ms: int) -> tuple[int, Ending]:
+    """An API that is down: every check is given up after the request time-out."""
+    del now_ms
+    return RULES.request_timeout_ms, make_loss(check)
+
+
+def say_absent(check: Check, now_ms: int) -> tuple[int, Ending]:
+    """An API that answers at once and knows of no gift."""
+    del now_ms
+    return 10, CheckAnswered(check.check_id, Answer(0, "success"))
+
+
+def say_consumed(check: Check, now_ms: int) -> tuple[int, Ending]:
+    """An API that answers at once and says of every gift that it was consumed."""
+    del now_ms
+    entries = tuple(make_entry(msg_id) for msg_id in check.msg_ids)
+    return 10, CheckAnswered(check.check_id, Answer(0, "success", "req", entries))
+
+
+def make_loss(check: Check, *, stale_connection: bool = False) -> CheckLost:
+    """No answer within the request time-out, or a reused connection that was closed."""
+    return CheckLost(
+        check.check_id, Trouble.TRANSIENT, "no answer within 3 s", None, stale_connection
+    )
+
+
+class Harness:
+    """One Scheduler in virtual time.
+
+    `turn` does what a runner's turn does; `run` lets time pass, ends checks as `api` says, and
+    commits whenever something wants to be committed, at most every 50 ms, unless `commits` is off.
+    """
+
+    def __init__(
+        self,
+        *,
+        rules: CheckRules = RULES,
+        instance: str = "pod-0",
+        api: Api | None = None,
+        now_ms: int = NOW_MS,
+    ) -> None:
+        self.scheduler = Scheduler(
+            rules, instance=instance, hazards=PriorHazards(), jitter=lambda: 0.0
+        )
+        self.api = api
+        self.now_ms = now_ms
+        self.commits = True
+        self.sent: list[tuple[int, Check]] = []
+        self.told: list[PauseIntake | ResumeIntake | ReportTrouble] = []
+        self.cuts: list[Cut] = []
+        self.cut_instants: list[int] = []
+        self._endings: list[tuple[int, int, Ending]] = []
+        self._order = itertools.count()
+
+    @property
+    def wall_ms(self) -> int:
+        """Unix time; it goes as the monotonic clock does."""
+        return self.now_ms - NOW_MS + WALL_MS
+
+    @property
+    def results(self) -> list[GiftResult]:
+        """Everything committed, in order."""
+        return [result for cut in self.cuts for result in cut.results]
+
+    def handle(self, *events: Input) -> None:
+        """Tell the core what happened, now."""
+        for event in events:
+            self.scheduler.handle(event, self.now_ms, self.wall_ms)
+
+    def read(
+        self,
+        *records: GiftRead | RecordRefused,
+        partition: int = 0,
+        epoch: int = 1,
+        next_offset: int | None = None,
+    ) -> None:
+        """Records of a partition arrive now."""
+        end = records[-1].offset + 1 if next_offset is None else next_offset
+        self.handle(RecordsRead(partition, epoch, records, end))
+
+    def assign(self, assigned: PartitionAssigned | None = None) -> None:
+        """A partition is assigned, and its assignment committed, now."""
+        self.handle(assigned or make_assigned())
+        self.commit()
+
+    def turn(self) -> list[Check]:
+        """What is to be done now; returns the checks to write."""
+        checks: list[Check] = []
+        for action in self.scheduler.poll(self.now_ms):
+            if isinstance(action, SendCheck):
+                checks.append(action.check)
+                self._write(action.check)
+            else:
+                self.told.append(action)
+        return checks
+
+    def only_check(self) -> Check:
+        """What is to be done now, which is to write exactly one check."""
+        checks = self.turn()
+        assert len(checks) == 1
+        return checks[0]
+
+    def cut(self, partitions: Iterable[int] | None = None) -> Cut:
+        """The cut made now, which must not be empty; it stays open."""
+        chosen = None if partitions is None else frozenset(partitions)
+        made = self.scheduler.cut(self.now_ms, self.wall_ms, chosen)
+        assert made is not None
+        return made
+
+    def commit(self, partitions: Iterable[int] | None = None) -> Cut:
+        """Cut and commit, now."""
+        cut = self.cut(partitions)
+        self.handle(CutCommitted(cut.cut_id))
+        self.cuts.append(cut)
+        self.cut_instants.append(self.now_ms)
+        return cut
+
+    def abort(self) -> Cut:
+        """Cut and abort, now."""
+        cut = self.cut()
+        self.handle(CutAborted(cut.cut_id))
+        return cut
+
+    def answer(self, check: Check, *entries: Entry, code: int = 0) -> None:
+        """The API answers a check, now."""
+        self.handle(CheckAnswered(check.check_id, Answer(code, "said", "req", entries)))
+
+    def run(self, for_ms: int) -> None:
+        """Let time pass; at its end, everything due then has happened."""
+        until_ms = self.now_ms + for_ms
+        next_commit_ms = self.now_ms
+        while True:
+            self._end_checks()
+            self.turn()
+            wants = self.commits and self.scheduler.wants_cut()
+            if wants and self.now_ms >= next_commit_ms:
+                next_commit_ms = self.now_ms + 50
+                self._commit_if_any()
+                self.turn()
+            instants = [
+                self.scheduler.next_wakeup(),
+                self._endings[0][0] if self._endings else None,
+            ]
+            if self.commits and self.scheduler.wants_cut():
+                instants.append(next_commit_ms)
+            ahead = [max(at_ms, self.now_ms + 1) for at_ms in instants if at_ms is not None]
+            if min(ahead, default=until_ms + 1) > until_ms:
+                break
+            self.now_ms = min(ahead)
+        self.now_ms = until_ms
+
+    def _write(self, check: Check) -> None:
+        self.sent.append((self.now_ms, check))
+        if self.api is not None:
+            after_ms, ending = self.api(check, self.now_ms)
+            heapq.heappush(self._endings, (self.now_ms + after_ms, next(self._order), ending))
+
+    def _end_checks(self) -> None:
+        while self._endings and self._endings[0][0] <= self.now_ms:
+            self.handle(heapq.heappop(self._endings)[2])
+
+    def _commit_if_any(self) -> None:
+        cut = self.scheduler.cut(self.now_ms, self.wall_ms)
+        if cut is not None:
+            self.handle(CutCommitted(cut.cut_id))
+            self.cuts.append(cut)
+            self.cut_instants.append(self.now_ms)

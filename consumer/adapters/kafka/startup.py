@@ -1,0 +1,259 @@
+"""What is checked before the first record is read, bounded in time (design §4, "At the start").
+
+The client itself raises nothing for wrong credentials or TLS: it tries for ever, and only its
+error callback tells. So this module asks the cluster, judges what the callbacks said and ends
+with one line:
+
+- wrong credentials or TLS, missing rights, a missing topic: `ConfigurationError` within
+  `startup_ms`;
+- nobody answers: one warning at `startup_ms`, then waiting, `RestartNeeded` at `outage_max_ms`.
+
+The rights are four, and no more are needed (seen, by removing one at a time): READ on gift-sent,
+WRITE on both outputs, READ on the group, WRITE on the transactional id.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import contextmanager
+from typing import Any, Final
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicCollection
+from confluent_kafka.admin import AclOperation, AdminClient  # type: ignore[attr-defined]  # public, but not marked so
+
+from consumer.adapters.kafka.client_reports import ClientReports
+from consumer.adapters.kafka.config import KafkaConfig, client_properties, refuse_properties
+from consumer.adapters.kafka.errors import NOT_ALLOWED, kafka_error
+from consumer.clock import Clock
+from consumer.errors import ConfigurationError, RestartNeeded
+
+TRY_S: Final = 1.0
+"""One try; between tries callbacks are judged and a stop is noticed."""
+
+PAUSE_S: Final = 0.1
+
+REQUEST_S: Final = 5.0
+
+REFUSALS_MAX: Final = 2
+"""A broker that is just starting may refuse a good password once."""
+
+TOPIC_MISSING_MS: Final = 3_000
+"""A topic made a moment ago is not known to every broker at once."""
+
+_PASSING: Final = frozenset(
+    {
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError._TIMED_OUT,  # noqa: SLF001  the client's names
+        KafkaError._TRANSPORT,  # noqa: SLF001
+        KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
+    }
+)
+
+log = structlog.get_logger()
+
+
+class Startup:
+    """The checks, in the order they are to be called.
+
+    Args:
+        stopping: set to give up quietly; every method then returns False.
+        turned: called at each try, so that a watchdog sees that we go on.
+
+    Raises (all methods):
+        ConfigurationError: one line that says what to mend.
+        RestartNeeded: nobody answered for `outage_max_ms`.
+    """
+
+    def __init__(
+        self,
+        config: KafkaConfig,
+        reports: ClientReports,
+        clock: Clock,
+        *,
+        stopping: threading.Event,
+        turned: Callable[[], None],
+    ) -> None:
+        self._config = config
+        self._reports = reports
+        self._clock = clock
+        self._stopping = stopping
+        self._turned = turned
+        self._began_ms = clock.now_ms()
+        self._told = False
+        self._refusals = 0
+
+    def check_cluster(self) -> bool:
+        """Reach the brokers; see the topics and the group, and our rights to them."""
+        with open_admin(self._config, self._reports) as admin:
+            return (
+                self.connect(admin)
+                and self._until_done(lambda: self._check_topics(admin))
+                and self._until_done(lambda: self._check_group(admin))
+            )
+
+    def connect(self, admin: AdminClient) -> bool:
+        """Reach the brokers."""
+
+        def ask() -> None:
+            admin.poll(0)
+            admin.list_topics(timeout=TRY_S)
+
+        return self._until_done(ask)
+
+    def init_transactions(self, producer: Producer) -> bool:
+        """Make ours the only producer of our name; aborts what a dead predecessor left open."""
+
+        def init() -> None:
+            producer.poll(0)
+            producer.init_transactions(TRY_S)
+
+        try:
+            return self._until_done(init)
+        except KafkaException as exception:
+            error = kafka_error(exception)
+            name = f'transactional id "{self._config.transactional_id}"'
+            if error.code() in NOT_ALLOWED:
+                raise ConfigurationError(
+                    f"{name}: this user may not WRITE with it; allow it ({error.name()})"
+                ) from exception
+            if error.code() == KafkaError.INVALID_TRANSACTION_TIMEOUT:
+                raise ConfigurationError(
+                    f"{name}: the brokers' transaction.max.timeout.ms is under the"
+                    f" {self._config.transaction_timeout_ms} ms that are needed"
+                ) from exception
+            raise RestartNeeded(f"{name} cannot be had: {error.str()}") from exception
+
+    def _until_done(self, attempt: Callable[[], None]) -> bool:
+        """Try until it works; passing errors are awaited, others raised as they are."""
+        while not self._stopping.is_set():
+            self._turned()
+            try:
+                attempt()
+            except KafkaException as exception:
+                error = kafka_error(exception)
+                if not (error.code() in _PASSING or error.retriable()):
+                    raise
+                self._judge_silence(error)
+                self._stopping.wait(PAUSE_S)
+            else:
+                return True
+        return False
+
+    def _judge_silence(self, error: KafkaError) -> None:
+        """One more try without an answer: go on, unless we are refused or it takes too long."""
+        where = f"kafka.bootstrap_servers {self._config.bootstrap_servers}"
+        if self._reports.refusal is not None:
+            self._refusals += 1
+            if self._refusals >= REFUSALS_MAX:
+                raise ConfigurationError(
+                    f"{where}: {self._reports.refusal}; check security.protocol, sasl.* and ssl.*"
+                    " in kafka.properties"
+                )
+        silent_ms = self._clock.now_ms() - self._began_ms
+        said = self._reports.last_error or error.str()
+        if silent_ms >= self._config.outage_max_ms:
+            raise RestartNeeded(f"{where}: no answer for {silent_ms} ms ({said})")
+        if silent_ms >= self._config.startup_ms and not self._told:
+            self._told = True
+            log.warning("the brokers do not answer, waiting", where=where, last_error=said)
+
+    def _check_topics(self, admin: AdminClient) -> None:
+        config = self._config
+        needed = {
+            config.gift_sent: AclOperation.READ,
+            config.gift_result: AclOperation.WRITE,
+            config.dead_letters: AclOperation.WRITE,
+        }
+        described = admin.describe_topics(
+            TopicCollection(list(needed)),
+            include_authorized_operations=True,
+            request_timeout=REQUEST_S,
+        )
+        mistakes = [
+            mistake
+            for name, right in needed.items()
+            if (mistake := self._topic_mistake(name, right, described[name])) is not None
+        ]
+        if mistakes:
+            raise ConfigurationError("; ".join(mistakes))
+
+    def _topic_mistake(self, name: str, right: AclOperation, future: Any) -> str | None:
+        try:
+            topic = _result(future)
+        except KafkaException as exception:
+            error = kafka_error(exception)
+            if error.code() in NOT_ALLOWED:
+                return (
+                    f'topic "{name}": this user may not {right.name} it, or it does not exist'
+                    f" ({error.name()})"
+                )
+            if error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise
+            if self._clock.now_ms() - self._began_ms < TOPIC_MISSING_MS:
+                raise KafkaException(_timed_out()) from exception
+            return f'topic "{name}" does not exist: create it (giftcheck topics create)'
+        operations = topic.authorized_operations
+        if operations and right not in operations:
+            return f'topic "{name}": this user may not {right.name} it; allow it'
+        return None
+
+    def _check_group(self, admin: AdminClient) -> None:
+        group_id = self._config.group_id
+        mistake = f'group "{group_id}": this user may not READ it; allow it'
+        described = admin.describe_consumer_groups(
+            [group_id], include_authorized_operations=True, request_timeout=REQUEST_S
+        )
+        try:
+            operations = _result(described[group_id]).authorized_operations
+        except KafkaException as exception:
+            error = kafka_error(exception)
+            if error.code() in NOT_ALLOWED:
+                raise ConfigurationError(mistake) from exception
+            if error.code() in _PASSING or error.retriable():
+                raise
+            # A broker that cannot describe it; joining the group will tell.
+            log.debug("the group cannot be described", detail=error.str())
+            return
+        if operations and AclOperation.READ not in operations:
+            raise ConfigurationError(mistake)
+
+
+def open_admin(config: KafkaConfig, reports: ClientReports) -> AdminClient:
+    """A client that asks about topics and groups; close it.
+
+    Raises:
+        ConfigurationError: `kafka.properties` holds what is refused or not understood.
+    """
+    refuse_properties(config.properties)
+    with properties_judged():
+        properties = client_properties(config, reports.on_error)
+        return AdminClient(properties, logger=reports.logger)
+
+
+@contextmanager
+def properties_judged() -> Iterator[None]:
+    """Making a client: what it does not understand is the user's property.
+
+    Raises:
+        ConfigurationError: with the client's words, which name the property.
+    """
+    try:
+        yield
+    except KafkaException as exception:
+        raise ConfigurationError(f"kafka.properties: {kafka_error(exception).str()}") from exception
+
+
+def _result(future: Any) -> Any:
+    """A future's result within the request's time and a bit."""
+    try:
+        return future.result(REQUEST_S + 1)
+    except FutureTimeout as error:
+        raise KafkaException(_timed_out()) from error
+
+
+def _timed_out() -> KafkaError:
+    return KafkaError(KafkaError._TIMED_OUT, "no answer in time", retriable=True)  # noqa: SLF001

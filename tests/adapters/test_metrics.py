@@ -1,0 +1,161 @@
+"""What a scrape shows: names, labels, and that what is gone is gone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from consumer.adapters.metrics import Metrics
+from consumer.core.tally import CoreStatus, PartitionStatus, Tally
+
+LABELS = {"partition", "status", "reason", "code", "trouble", "clause", "le"}
+"""All there may be; a room or a MsgId would make a series for each."""
+
+PARTITION = PartitionStatus(
+    partition=3, offset=10, position=60, pending_gifts=5, fill=0.25, paused_reason=None,
+    lease_left_ms=1_500,
+)  # fmt: skip
+
+
+@dataclass
+class Figures:
+    """A Kafka thread's figures, as set."""
+
+    intake_lag: Mapping[int, int] = field(default_factory=dict)
+    joined: bool = True
+    commits: int = 0
+    aborts: int = 0
+
+
+@dataclass
+class Watched:
+    """What a scrape reads, to be changed between two scrapes."""
+
+    core: CoreStatus
+    kafka: Figures
+
+
+def status(*partitions: PartitionStatus, tally: Tally | None = None) -> CoreStatus:
+    """A core with these partitions."""
+    return CoreStatus(
+        pending_gifts=7, windows=4, rooms=3, requests_in_flight=2, windows_queued=1,
+        scopes_in_trouble=1, troubles=("game g: this_game: gone",), partitions=partitions,
+        tally=tally or Tally(),
+    )  # fmt: skip
+
+
+def watched(core: CoreStatus, kafka: Figures | None = None) -> tuple[Metrics, Watched]:
+    """Metrics that read what can be changed."""
+    now = Watched(core, kafka or Figures())
+    metrics = Metrics()
+    metrics.watch(lambda: now.core, lambda: now.kafka)
+    return metrics, now
+
+
+def full_tally() -> Tally:
+    """Something of everything that is counted by a label."""
+    tally = Tally(gifts_read=11, entries_foreign=2, checks_unwritten=1)
+    tally.results["SUCCEEDED"] += 8
+    tally.results["UNCONSUMED"] += 1
+    tally.answers[0] += 5
+    tally.answers[7] += 1
+    tally.checks_lost["transient"] += 2
+    tally.dead_letters["not_avro"] += 3
+    tally.clauses_open["incomplete"] += 1
+    return tally
+
+
+def samples(metrics: Metrics) -> dict[str, float]:
+    """Every series of a scrape, written `name{label=value}`."""
+    body, _ = metrics.exposition()
+    found = {}
+    for family in text_string_to_metric_families(body.decode()):
+        for name, labels, value, *_ in family.samples:
+            label = ",".join(f"{key}={labels[key]}" for key in sorted(labels))
+            found[f"{name}{{{label}}}" if label else name] = value
+    return found
+
+
+def test_what_the_core_holds_and_counts_is_read_at_the_scrape() -> None:
+    """Gauges as they are, counters with their labels."""
+    metrics, _ = watched(status(tally=full_tally()))
+    expected = {
+        "giftcheck_pending_gifts": 7,
+        "giftcheck_checks_in_flight": 2,
+        "giftcheck_gifts_read_total": 11,
+        "giftcheck_results_total{status=SUCCEEDED}": 8,
+        "giftcheck_results_total{status=UNCONSUMED}": 1,
+        "giftcheck_answers_total{code=0}": 5,
+        "giftcheck_answers_total{code=7}": 1,
+        "giftcheck_checks_lost_total{trouble=transient}": 2,
+        "giftcheck_dead_letters_total{reason=not_avro}": 3,
+        "giftcheck_checks_unwritten_total": 1,
+    }
+    found = samples(metrics)
+    assert expected == {name: found.get(name) for name in expected}
+
+
+def test_a_counter_moves_between_two_scrapes() -> None:
+    """The core goes on counting; nothing is kept here."""
+    metrics, now = watched(status(tally=full_tally()))
+    now.core.tally.results["SUCCEEDED"] += 1
+    assert samples(metrics)["giftcheck_results_total{status=SUCCEEDED}"] == 9
+
+
+def test_a_partitions_series_go_when_it_goes() -> None:
+    """A partition that another process owns now would else show its last value for ever."""
+    metrics, now = watched(
+        status(PARTITION, replace(PARTITION, partition=4, paused_reason="its map is full")),
+        Figures(intake_lag={3: 100, 4: 0}),
+    )
+    before = samples(metrics)
+    now.core, now.kafka = status(PARTITION), Figures(intake_lag={3: 90})
+    after = samples(metrics)
+    assert before["giftcheck_partition_metadata_ratio{partition=3}"] == 0.25
+    assert before["giftcheck_partition_paused{partition=3}"] == 0
+    assert before["giftcheck_partition_paused{partition=4}"] == 1
+    assert before["giftcheck_intake_lag_records{partition=3}"] == 100
+    assert after["giftcheck_intake_lag_records{partition=3}"] == 90
+    assert [name for name in after if "partition=4" in name] == []
+
+
+def test_the_kafka_threads_figures_are_read_at_the_scrape() -> None:
+    """Membership and transactions."""
+    metrics, _ = watched(status(), Figures(joined=False, commits=5, aborts=1))
+    found = samples(metrics)
+    assert (0, 5, 1) == (
+        found["giftcheck_group_joined"],
+        found["giftcheck_transactions_committed_total"],
+        found["giftcheck_transactions_aborted_total"],
+    )
+
+
+def test_a_check_is_observed_in_seconds_and_ids() -> None:
+    """Base units: 250 ms are 0.25."""
+    metrics = Metrics()
+    metrics.check_ended(40, 250)
+    metrics.check_ended(2, 10)
+    found = samples(metrics)
+    assert found["giftcheck_check_duration_seconds_sum"] == 0.26
+    assert found["giftcheck_check_duration_seconds_count"] == 2
+    assert found["giftcheck_check_ids_sum"] == 42
+    assert found["giftcheck_check_ids_bucket{le=2.0}"] == 1
+
+
+def test_labels_are_bounded_and_every_metric_explains_itself() -> None:
+    """The prefix, a help text, and no label beyond those that are few by nature."""
+    metrics, _ = watched(status(PARTITION, tally=full_tally()), Figures(intake_lag={3: 1}))
+    body, _ = metrics.exposition()
+    families = list(text_string_to_metric_families(body.decode()))
+    labels = {label for family in families for sample in family.samples for label in sample.labels}
+    assert [] == [family.name for family in families if not family.name.startswith("giftcheck_")]
+    assert [] == [family.name for family in families if len(family.documentation) < 15]
+    assert set() == labels - LABELS
+
+
+def test_two_processes_in_one_interpreter_have_their_own_metrics() -> None:
+    """No global registry: what one counts the other does not show."""
+    first, second = Metrics(), Metrics()
+    first.check_ended(1, 1)
+    assert samples(first)["giftcheck_check_ids_count"] == 1
+    assert samples(second)["giftcheck_check_ids_count"] == 0

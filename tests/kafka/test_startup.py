@@ -1,0 +1,207 @@
+"""What a wrong set-up says at the start, against a Kafka with TLS, passwords and rules."""
+
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but not marked so
+    AclOperation,
+    ResourceType,
+)
+from structlog.testing import capture_logs
+
+from consumer.adapters.kafka import KafkaConfig, create_topics
+from consumer.adapters.kafka.config import REFUSED_PROPERTIES
+from consumer.clock import SystemClock
+from consumer.demo.kafka_broker import KafkaBroker
+from consumer.demo.kafka_security import allow
+from consumer.errors import ConfigurationError, RestartNeeded
+from tests.conftest import BROKER_PROPERTIES, load_coordinators, no_kafka
+from tests.kafka.fake_host import WAIT_S, FakeHost, config_for, running, started
+from tests.kafka.topics import TopicNames, create, produce
+
+pytestmark = pytest.mark.kafka
+
+PASSWORD = "a-secret-of-the-tests"
+ONE_LINE_S = 15.0
+
+Right = tuple[ResourceType, str, AclOperation]
+
+
+@pytest.fixture(scope="module")
+def secured_broker() -> Iterator[KafkaBroker]:
+    """A Kafka with a secured listener and one user for each set of rights."""
+    users = {f"user{number}": PASSWORD for number in range(5)}
+    with ExitStack() as stack:
+        try:
+            broker = stack.enter_context(KafkaBroker(properties=BROKER_PROPERTIES, users=users))
+        except ConfigurationError as error:
+            no_kafka(error)
+        load_coordinators(broker.bootstrap_servers)
+        yield broker
+
+
+def needed(topics: TopicNames) -> list[Right]:
+    """The four rights that a consumer named "a" needs."""
+    topic, group = ResourceType.TOPIC, ResourceType.GROUP
+    return [
+        (topic, topics.gift_sent, AclOperation.READ),
+        (topic, topics.gift_result, AclOperation.WRITE),
+        (topic, topics.dead_letters, AclOperation.WRITE),
+        (group, topics.group_id, AclOperation.READ),
+        (ResourceType.TRANSACTIONAL_ID, f"{topics.group_id}/a", AclOperation.WRITE),
+    ]
+
+
+def secured_config(
+    broker: KafkaBroker, topics: TopicNames, user: str, **properties: str
+) -> KafkaConfig:
+    """A configuration for the secured listener; `properties` with underscores for dots."""
+    assert broker.secured is not None
+    named = {name.replace("_", "."): value for name, value in properties.items()}
+    return config_for(
+        broker.secured.bootstrap_servers,
+        topics,
+        properties={**broker.secured.client_properties(user), **named},
+    )
+
+
+def refused(config: KafkaConfig) -> str:
+    """The one line of the ConfigurationError that a start ends with, in time."""
+    began = time.monotonic()
+    error = started(config, FakeHost("a")).finished.exception(WAIT_S)
+    assert isinstance(error, ConfigurationError), error
+    assert time.monotonic() - began < ONE_LINE_S
+    assert "\n" not in str(error)
+    assert PASSWORD not in str(error)
+    return str(error)
+
+
+def test_these_rights_are_enough(secured_broker: KafkaBroker, topics: TopicNames) -> None:
+    """With TLS, a password and the rights that README names, and no other, it runs."""
+    create(secured_broker.bootstrap_servers, topics)
+    allow(secured_broker.bootstrap_servers, "user0", needed(topics))
+    produce(secured_broker.bootstrap_servers, topics.gift_sent, [b"m0", b"!"])
+    host = FakeHost("a")
+    with running(secured_config(secured_broker, topics, "user0"), host):
+        host.wait_for(lambda: host.offsets_read() == [0, 1] and host.all_committed, "a result")
+
+
+@pytest.mark.parametrize(
+    ("missing", "says"),
+    [
+        (0, 'topic "{0.gift_sent}": this user may not READ it'),
+        (1, 'topic "{0.gift_result}": this user may not WRITE it'),
+        (2, 'topic "{0.dead_letters}": this user may not WRITE it'),
+        (3, 'group "{0.group_id}": this user may not READ it'),
+        (4, 'transactional id "{0.group_id}/a": this user may not WRITE with it'),
+    ],
+)
+def test_each_missing_right_is_named(
+    secured_broker: KafkaBroker, topics: TopicNames, missing: int, says: str
+) -> None:
+    """Any one of them taken away ends the start with a line that says which."""
+    create(secured_broker.bootstrap_servers, topics)
+    rights = needed(topics)
+    del rights[missing]
+    allow(secured_broker.bootstrap_servers, "user1", rights)
+
+    assert says.format(topics) in refused(secured_config(secured_broker, topics, "user1"))
+
+
+def test_a_wrong_password_is_said(secured_broker: KafkaBroker, topics: TopicNames) -> None:
+    """The client would try for ever and raise nothing."""
+    config = secured_config(secured_broker, topics, "user2", sasl_password="wrong")
+
+    message = refused(config)
+    assert "Authentication failed" in message
+    assert "kafka.properties" in message
+    assert "wrong" not in message
+
+
+def test_a_wrong_authority_is_said(secured_broker: KafkaBroker, topics: TopicNames) -> None:
+    """A broker's certificate that the configured authority did not sign."""
+    other = ssl.get_default_verify_paths().openssl_cafile
+    config = secured_config(secured_broker, topics, "user2", ssl_ca_location=other)
+
+    assert "certificate verify failed" in refused(config)
+
+
+def test_a_missing_topic_is_named(kafka_broker: KafkaBroker, topics: TopicNames) -> None:
+    """All that are missing, and how to make them."""
+    message = refused(config_for(kafka_broker.bootstrap_servers, topics))
+
+    assert f'topic "{topics.gift_sent}" does not exist' in message
+    assert f'topic "{topics.dead_letters}" does not exist' in message
+    assert "giftcheck topics create" in message
+
+
+def test_a_property_the_client_does_not_know_is_named(topics: TopicNames) -> None:
+    """In the client's own words."""
+    config = config_for("127.0.0.1:1", topics, properties={"no.such.property": "1"})
+
+    assert 'kafka.properties: No such configuration property: "no.such.property"' in refused(config)
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED_PROPERTIES))
+def test_a_property_that_would_void_a_promise_is_refused(topics: TopicNames, name: str) -> None:
+    """By name, and with the reason."""
+    message = refused(config_for("127.0.0.1:1", topics, properties={name: "1"}))
+
+    assert f"{name}: {REFUSED_PROPERTIES[name]}" in message
+
+
+def test_brokers_that_do_not_answer_are_waited_for(topics: TopicNames) -> None:
+    """One line when the start-up time is over, and an end when the longest outage is."""
+    config = config_for("127.0.0.1:1", topics, startup_ms=500, outage_max_ms=2_500)
+    with capture_logs() as logs:
+        error = started(config, FakeHost("a")).finished.exception(WAIT_S)
+
+    assert isinstance(error, RestartNeeded)
+    assert "127.0.0.1:1: no answer for" in str(error)
+    told = [line["event"] for line in logs if line["log_level"] != "debug"]
+    assert told == ["the brokers do not answer, waiting"]
+
+
+def test_a_broker_that_comes_late_is_found(kafka_broker: KafkaBroker, topics: TopicNames) -> None:
+    """The start goes on by itself."""
+    servers = kafka_broker.bootstrap_servers
+    create(servers, topics)
+    kafka_broker.stop()
+    host = FakeHost("a")
+    with running(config_for(servers, topics), host):
+        kafka_broker.start()
+        host.wait_for(lambda: len(host.partitions) == 1 and host.all_committed, "the first commit")
+
+
+def test_topics_are_created_and_those_that_exist_are_told(
+    kafka_broker: KafkaBroker, topics: TopicNames
+) -> None:
+    """Outputs get gift-sent's number of partitions; a second call changes nothing."""
+    config = config_for(kafka_broker.bootstrap_servers, topics)
+    with pytest.raises(ConfigurationError, match="does not exist"):
+        create_topics(config, SystemClock())
+
+    first = create_topics(config, SystemClock(), gift_sent_partitions=3)
+    second = create_topics(config, SystemClock(), gift_sent_partitions=5)
+
+    names = [topics.gift_sent, topics.gift_result, topics.dead_letters]
+    assert [one.name for one in first] == names
+    assert [(one.partitions_count, one.replicas_count, one.created) for one in first] == [
+        (3, 1, True)
+    ] * 3
+    assert [(one.name, one.partitions_count, one.created) for one in second] == [
+        (name, 3, False) for name in names
+    ]
+
+
+def test_topics_that_this_user_may_not_create_are_named(
+    secured_broker: KafkaBroker, topics: TopicNames
+) -> None:
+    """One line with the topic and the right that is missing."""
+    config = secured_config(secured_broker, topics, "user3")
+
+    with pytest.raises(ConfigurationError, match="may not CREATE it"):
+        create_topics(config, SystemClock(), gift_sent_partitions=1)

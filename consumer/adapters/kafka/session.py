@@ -186,8 +186,8 @@ class Session:
                 self.assignment.out_of_range(partition, offset)
         elif error.code() in NOT_ALLOWED and not self.assignment.joined:
             raise ConfigurationError(
-                f'this user may not read "{self._config.gift_sent}" as group'
-                f' "{self._config.group_id}": {error.str()}; allow READ on both'
+                f'group "{self._config.group_id}": this user may not READ it, or not the topic'
+                f' "{self._config.gift_sent}": {error.str()}; allow READ on both'
             )
         elif error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
             self._reports.on_error(error)

@@ -87,13 +87,9 @@ class Startup:
         self._refusals = 0
 
     def check_cluster(self) -> bool:
-        """Reach the brokers; see the topics and the group, and our rights to them."""
+        """Reach the brokers; see the topics and our rights to them. Of the group joining tells."""
         with open_admin(self._config, self._reports) as admin:
-            return (
-                self.connect(admin)
-                and self._until_done(lambda: self._check_topics(admin))
-                and self._until_done(lambda: self._check_group(admin))
-            )
+            return self.connect(admin) and self._until_done(lambda: self._check_topics(admin))
 
     def connect(self, admin: AdminClient) -> bool:
         """Reach the brokers."""
@@ -200,26 +196,6 @@ class Startup:
         if operations and right not in operations:
             return f'topic "{name}": this user may not {right.name} it; allow it'
         return None
-
-    def _check_group(self, admin: AdminClient) -> None:
-        group_id = self._config.group_id
-        mistake = f'group "{group_id}": this user may not READ it; allow it'
-        described = admin.describe_consumer_groups(
-            [group_id], include_authorized_operations=True, request_timeout=REQUEST_S
-        )
-        try:
-            operations = _result(described[group_id]).authorized_operations
-        except KafkaException as exception:
-            error = kafka_error(exception)
-            if error.code() in NOT_ALLOWED:
-                raise ConfigurationError(mistake) from exception
-            if error.code() in _PASSING or error.retriable():
-                raise
-            # A broker that cannot describe it; joining the group will tell.
-            log.debug("the group cannot be described", detail=error.str())
-            return
-        if operations and AclOperation.READ not in operations:
-            raise ConfigurationError(mistake)
 
 
 def open_admin(config: KafkaConfig, reports: ClientReports) -> AdminClient:

@@ -19,7 +19,7 @@ from consumer.adapters.kafka.config import KafkaConfig, consumer_properties, pro
 from consumer.adapters.kafka.orphans import Orphans
 from consumer.adapters.kafka.ports import Codec, Host
 from consumer.adapters.kafka.session import IntakeOrder, Session
-from consumer.adapters.kafka.startup import Startup, open_admin, properties_judged
+from consumer.adapters.kafka.startup import Startup, properties_judged
 from consumer.adapters.kafka.state import KafkaState
 from consumer.clock import Clock
 from consumer.core.model import PartitionRevoked
@@ -131,6 +131,8 @@ class KafkaThread(threading.Thread):
         with properties_judged():
             properties = consumer_properties(self._config, self._reports.on_error)
             consumer = Consumer(properties, logger=self._reports.logger)
+        embedded = self._config.embedded_broker
+        orphans = None if embedded else Orphans(self._config, self._reports, self._clock)
         session = Session(
             consumer,
             producer,
@@ -142,15 +144,10 @@ class KafkaThread(threading.Thread):
             wanted=self._wanted,
             orders=self._orders,
             taken_count=lambda: self._taken_count,
-            orphans=self._watch_for_orphans(),
+            orphans=orphans,
         )
         session.join()
         return session
-
-    def _watch_for_orphans(self) -> Orphans | None:
-        if self._config.embedded_broker:
-            return None
-        return Orphans(open_admin(self._config, self._reports), self._config, self._clock)
 
     def _fail(self, error: GiftcheckError) -> None:
         """Tell the loop that nothing is ours any more, then everybody.

@@ -185,8 +185,8 @@ class FakeHost:
 
     @property
     def all_committed(self) -> bool:
-        """Whether nothing waits for a transaction."""
-        return not any(
+        """Whether nothing waits for a transaction or for its end."""
+        return not self._cuts and not any(
             partition.touched or partition.outbox for partition in self.partitions.values()
         )
 
@@ -204,6 +204,7 @@ class FakeHost:
                 for partition in self.partitions.values():
                     partition.outbox = [one for one in partition.outbox if id(one) not in done]
             case CutAborted():
+                del self._cuts[event.cut_id]
                 for partition in self.partitions.values():
                     partition.touched = True
             case _:

@@ -1,14 +1,30 @@
 """Secrets that are rotated while the process runs, as Kubernetes does it, before the simulated API."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from confluent_kafka import Producer
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
+from consumer.adapters.avro import encode_sent
 from consumer.adapters.check_api import CheckApi
-from consumer.core.model import Check, CheckAnswered, CheckLost, CheckNotWritten, Trouble
+from consumer.clock import SystemClock
+from consumer.core.model import (
+    Check,
+    CheckAnswered,
+    CheckLost,
+    CheckNotWritten,
+    GiftSent,
+    Trouble,
+)
+from consumer.demo import DemoOptions
+from consumer.demo.cluster import Cluster, open_cluster
+from consumer.demo.configuration import APP_ID as DEMO_APP_ID
+from consumer.demo.configuration import consumer_configuration
+from consumer.demo.process import ConsumerProcess
 from consumer.server_secrets import REREAD_MS, ServerSecrets, WithFreshSecrets
 from consumer.settings import AppSettings
 from consumer.simulator import Simulator, SimulatorSettings, serve
@@ -200,3 +216,53 @@ async def test_a_secret_without_a_file_stays_what_it_is() -> None:
         secrets.reread(APP_ID)
         secrets.reread(APP_ID + 1)
     assert (dict(secrets), lines) == ({APP_ID: OLD}, [])
+
+
+async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Ask another process until it has come so far."""
+    async with asyncio.timeout(30):
+        while not await holds():  # noqa: ASYNC110  no event tells of another process
+            await asyncio.sleep(0.1)
+
+
+async def test_a_running_consumer_goes_on_with_the_rotated_secret(tmp_path: Path) -> None:
+    """Refused at first, visibly; then the gift gets its result, and no secret is in the log."""
+    (tmp_path / "mounted").mkdir()
+    mounted = MountedSecret(tmp_path / "mounted", OLD)
+    simulator = Simulator(SimulatorSettings(apps={DEMO_APP_ID: NEW}))
+    options = DemoOptions(timeout_ms=1_000)
+    with open_cluster(options) as cluster:
+        async with serve(simulator) as server:
+            apps = [{"app_id": DEMO_APP_ID, "server_secret_file": str(mounted.path)}]
+            configuration = consumer_configuration(options, cluster, server.base_url, OLD)
+            async with ConsumerProcess(
+                configuration | {"apps": apps}, tmp_path, embedded_broker=True
+            ) as consumer:
+
+                async def refused() -> bool:
+                    backlog = await consumer.backlog()
+                    return backlog is not None and str(SIGNATURE_WRONG) in str(backlog.told)
+
+                async def answered() -> bool:
+                    backlog = await consumer.backlog()
+                    return backlog is not None and backlog.pending == 0
+
+                await consumer.ready()
+                send_gift(cluster)
+                await until(refused)
+                mounted.rotate(NEW)
+                await until(answered)
+                assert await consumer.stop() == 0
+    log = (tmp_path / "giftcheck.log").read_text()
+    assert "the server secret has changed" in log
+    assert OLD not in log
+    assert NEW not in log
+
+
+def send_gift(cluster: Cluster) -> None:
+    """One gift that no game will ever consume."""
+    producer = Producer(cluster.client_properties)
+    sent_at = SystemClock().wall_ms()
+    sent = GiftSent("room", "game", "m1", sent_at, app_id=DEMO_APP_ID)
+    producer.produce(cluster.topics.gift_sent, encode_sent(sent), key=b"room")
+    assert producer.flush(10) == 0

@@ -34,6 +34,7 @@ from consumer.errors import GiftcheckError
 from consumer.health import Health
 from consumer.logs import configure_logs
 from consumer.runner import Runner
+from consumer.server_secrets import ServerSecrets, WithFreshSecrets
 from consumer.settings import Settings
 
 WATCHDOG_GRACE_MS: Final = 30_000
@@ -117,7 +118,7 @@ def instance_name(settings: Settings) -> str:
 
 async def _consume(settings: Settings, clock: Clock, *, embedded_broker: bool) -> None:
     instance = instance_name(settings)
-    apps = {app.app_id: app.secret() for app in settings.apps}
+    apps = ServerSecrets(settings.apps)
     writers = read_writer_schemas(
         settings.format.writer_schemas,
         settings.format.schema_ids,
@@ -134,7 +135,8 @@ async def _consume(settings: Settings, clock: Clock, *, embedded_broker: bool) -
         clock=clock,
     )
     metrics = Metrics()
-    runner = Runner(core, clock=clock, check_api=check_api, meter=metrics)
+    sender = WithFreshSecrets(check_api, apps, clock)
+    runner = Runner(core, clock=clock, check_api=sender, meter=metrics)
     kafka = KafkaThread(
         kafka_config(settings, instance=instance, embedded_broker=embedded_broker),
         codec=AvroCodec(frozenset(apps), writers),

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import os
 import re
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
@@ -71,6 +73,54 @@ def test_the_help_names_every_command(giftcheck: Command, command: str) -> None:
     ended = giftcheck("--help")
     assert ended.exit_code == 0
     assert command in ended.out
+
+
+def completion(shell_wants: str, **variables: str) -> str:
+    """What the installed command, whose name the shells know, tells a shell that asks."""
+    command = Path(sys.executable).with_name("giftcheck")
+    told = subprocess.run(
+        [command],
+        env={**os.environ, "_GIFTCHECK_COMPLETE": shell_wants, **variables},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stderr == ""
+    return told.stdout
+
+
+@pytest.mark.parametrize(
+    ("shell", "line"),
+    [
+        ("bash", "complete -o default -F _giftcheck_completion giftcheck"),
+        ("zsh", "compdef _giftcheck_completion giftcheck"),
+    ],
+)
+def test_a_shell_gets_its_script(shell: str, line: str) -> None:
+    """What `--install-completion` installs, once it has found out which shell it is."""
+    assert line in completion(f"source_{shell}").splitlines()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("giftcheck de", {"demo"}),
+        ("giftcheck topics ", {"create"}),
+        ("giftcheck demo --broker ", {"embedded", "kafka"}),
+        ("giftcheck demo --bro", {"--broker"}),
+    ],
+)
+def test_commands_options_and_values_are_completed(words: str, expected: set[str]) -> None:
+    """As bash asks; what a word may become, one a line."""
+    asked = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    assert expected == set(completion("complete_bash", **asked).split())
+
+
+def test_zsh_is_told_what_a_command_does() -> None:
+    """It shows the help beside each word."""
+    told = completion("complete_zsh", _TYPER_COMPLETE_ARGS="giftcheck to")
+    assert "topics" in told
+    assert "Make the topics." in told
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@
 The consumer is the real one, in a process of its own; around it stand a broker, the simulated
 check API, a load generator and a reader. Reading order: `options`, `run` (what is started),
 `session` (what is measured), `load`, `reader`, `summary` (what must hold), then `figures` and
-`view` (what is shown). `cluster` says which Kafka it is.
+`view` (what is shown), `keyboard` and `faults` (trouble at the press of a key). `cluster` says
+which Kafka it is.
 """
 
 from consumer.demo.options import DemoOptions

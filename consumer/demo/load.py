@@ -44,8 +44,13 @@ class ProducedGift(NamedTuple):
     produced_us: int
 
 
-def planned_gifts(*, app_id: int, rate: float, rooms: int, seed: int) -> Iterator[PlannedGift]:
-    """Endlessly many gifts, `rate` a second in the mean, each room as likely as the next."""
+def planned_gifts(
+    *, app_id: int, rate: float, rooms: int, seed: int, name: str = "gift"
+) -> Iterator[PlannedGift]:
+    """Endlessly many gifts, `rate` a second in the mean, each room as likely as the next.
+
+    Plans of different names have no MsgId in common.
+    """
     random = Random(seed)  # noqa: S311 - a load must be repeatable, not secret
     offset_us = 0.0
     number = 0
@@ -58,7 +63,7 @@ def planned_gifts(*, app_id: int, rate: float, rooms: int, seed: int) -> Iterato
             GiftSent(
                 room_id=f"room-{room:04}",
                 mini_game_id=f"game-{room % GAMES_COUNT}",
-                msg_id=f"gift-{number:08}",
+                msg_id=f"{name}-{number:08}",
                 sent_at=0,
                 app_id=app_id,
                 user_id=f"user-{random.randrange(_USERS_COUNT)}",

@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple, Self
 import aiohttp
 import yaml
 
+from consumer.demo.status import told_by
 from consumer.errors import GiftcheckError
 
 STOP_S: Final = 15.0
@@ -43,10 +44,14 @@ class ConsumerEnded(GiftcheckError):
 
 
 class Backlog(NamedTuple):
-    """What waits in the consumer: gifts without a verdict, and checks without an answer."""
+    """What waits in the consumer: gifts without a verdict, and checks without an answer.
+
+    `told` is what it says of itself besides, line by line.
+    """
 
     pending: int
     in_flight: int
+    told: tuple[str, ...] = ()
 
 
 class ConsumerProcess:
@@ -144,7 +149,7 @@ class ConsumerProcess:
         except (aiohttp.ClientError, TimeoutError):
             return None
         core = status["core"]
-        return Backlog(core["pending_gifts"], core["requests_in_flight"])
+        return Backlog(core["pending_gifts"], core["requests_in_flight"], told_by(status))
 
     def log_tail(self) -> str:
         """The last lines of its log."""

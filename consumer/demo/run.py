@@ -23,6 +23,7 @@ from rich.console import Console
 
 from consumer.demo.cluster import Cluster, open_cluster
 from consumer.demo.configuration import consumer_configuration, simulator_settings
+from consumer.demo.keyboard import is_heard, listening
 from consumer.demo.options import DemoOptions
 from consumer.demo.process import ConsumerProcess
 from consumer.demo.screen import Screen
@@ -33,6 +34,8 @@ from consumer.simulator import Simulator, serve
 
 _INTERRUPTED: Final = 130
 """128 + SIGINT, as shells report it."""
+
+_STDIN: Final = 0
 
 _NEVER: Final = 2**31 - 1
 """Collections of the middle generation before a full one; the largest count there is."""
@@ -93,10 +96,12 @@ async def _demonstrate(
             configuration, folder, embedded_broker=cluster.embedded
         ) as consumer:
             screen = Screen(console, title, simulator.clock_us)
-            session = Session(options, cluster, simulator, consumer, screen)
+            keys = screen.watched and not options.json and is_heard(_STDIN)
+            session = Session(options, cluster, simulator, consumer, screen, keys=keys)
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 asyncio.get_running_loop().add_signal_handler(number, session.interrupt)
-            return await session.run()
+            with listening(_STDIN, session.press) if keys else nullcontext():
+                return await session.run()
 
 
 def _report(summary: Summary, console: Console, *, json: bool) -> None:

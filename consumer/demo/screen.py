@@ -8,9 +8,10 @@ from typing import Final
 from rich.console import Console, RenderableType
 from rich.live import Live
 
+from consumer.demo.faults import Switchboard
 from consumer.demo.figures import Observer
 from consumer.demo.process import Backlog
-from consumer.demo.view import Stage, render_live
+from consumer.demo.view import Stage, Trouble, render_live
 
 _REFRESH_S: Final = 0.25
 
@@ -25,6 +26,7 @@ class Screen:
         self._console = console
         self._clock_us = clock_us
         self._observed: tuple[Observer, AskBacklog] | None = None
+        self._switchboard: Switchboard | None = None
         self._stage = Stage(title=title, phase="")
         self._since_us = clock_us()
 
@@ -37,6 +39,10 @@ class Screen:
         """A new phase begins, which takes `total_ms` at most; `hint` is what can be done in it."""
         self._stage = replace(self._stage, phase=phase, total_ms=total_ms, hint=hint)
         self._since_us = self._clock_us()
+
+    def show_faults(self, switchboard: Switchboard) -> None:
+        """From now on what is on there is shown, and what the consumer does about it."""
+        self._switchboard = switchboard
 
     def watch(self, observer: Observer, ask_backlog: AskBacklog) -> None:
         """From now on there are figures."""
@@ -54,10 +60,14 @@ class Screen:
                 await asyncio.sleep(_REFRESH_S)
 
     async def _frame(self) -> RenderableType:
-        figures = None
+        figures, backlog = None, None
         if self._observed is not None:
             observer, ask_backlog = self._observed
             backlog = await ask_backlog()
             figures = observer.figures(self._clock_us(), backlog)
         elapsed_ms = (self._clock_us() - self._since_us) // 1_000
-        return render_live(replace(self._stage, elapsed_ms=elapsed_ms), figures)
+        trouble = None
+        if self._switchboard is not None:
+            told = () if backlog is None else backlog.told
+            trouble = Trouble(self._switchboard.on(), told)
+        return render_live(replace(self._stage, elapsed_ms=elapsed_ms), figures, trouble)

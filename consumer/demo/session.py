@@ -5,7 +5,8 @@
 Times are read from the simulated API's clock alone, so that what was produced, consumed, asked
 and seen lies on one axis. Whatever breaks a session (the consumer ends, a client fails) becomes
 its outcome, and everything else is given up then. `interrupt` ends the load early; without a load
-it ends the session.
+it ends the session. `press` injects faults while there is a load; they end with it, so that all
+gifts can be answered, and the report names them.
 """
 
 import asyncio
@@ -14,9 +15,19 @@ from contextlib import suppress
 from typing import Final
 
 from consumer.adapters.avro import decode_result, encode_sent
-from consumer.core.model import GiftResult
+from consumer.core.model import GiftResult, Status
 from consumer.demo.cluster import Cluster
 from consumer.demo.configuration import APP_ID, SETTLE_MS
+from consumer.demo.faults import (
+    FLOOD_FACTOR,
+    FLOOD_KEY,
+    FLOOD_NAME,
+    KEYS_HINT,
+    Flood,
+    Switch,
+    Switchboard,
+    api_switches,
+)
 from consumer.demo.figures import Observer
 from consumer.demo.load import Load, planned_gifts
 from consumer.demo.options import DemoOptions
@@ -30,6 +41,9 @@ from consumer.simulator import Gift, Simulator, false_verdict
 
 DRAIN_GRACE_MS: Final = 10_000
 """What has no result by timeout + settle + this is missing."""
+
+RECOVERY_MS: Final = 90_000
+"""After injected faults so much more: the consumer tries what has to be mended every 75 s."""
 
 LINGER_MS: Final = 1_000
 """So long after the last result a second one for the same gift would show."""
@@ -54,17 +68,26 @@ class Session:
         simulator: Simulator,
         consumer: ConsumerProcess,
         screen: Screen,
+        *,
+        keys: bool = False,
     ) -> None:
         self._options = options
         self._cluster = cluster
         self._simulator = simulator
         self._consumer = consumer
         self._screen = screen
+        self._keys = keys
         self._load_ms = options.load_ms(watched=screen.watched)
         self._ledger = Ledger(timeout_ms=options.timeout_ms, settle_ms=SETTLE_MS, judge=self._judge)
         self._outcome: asyncio.Future[Summary] = asyncio.get_running_loop().create_future()
         self._sending: asyncio.Task[None] | None = None
         self._nothing_missing = asyncio.Event()
+        self._switchboard = Switchboard((), simulator.clock_us)
+
+    def press(self, key: str) -> None:
+        """A key was pressed; while gifts are sent some of them make trouble, or take it back."""
+        if self._sending is not None and not self._sending.done():
+            self._switchboard.press(key)
 
     def interrupt(self) -> None:
         """End the load; when there is none (any more), end everything."""
@@ -110,18 +133,10 @@ class Session:
             on_results=self._take,
             on_error=lambda error: self._break(DemoFailed(f"gift-result: {error}")),
         )
-        load = Load(
-            planned_gifts(
-                app_id=APP_ID,
-                rate=self._options.rate,
-                rooms=self._options.rooms,
-                seed=self._options.seed,
-            ),
-            truth=self._simulator.truth,
-            produce=producer.produce,
-            clock_us=now_us,
-            on_produced=self._ledger.produced,
-        )
+        load = self._load(producer, rate=self._options.rate, seed=self._options.seed)
+        self._switchboard = self._switches(producer)
+        if self._keys:
+            self._screen.show_faults(self._switchboard)
         with reader, producer:
             started_us = now_us()
             observer = Observer(self._ledger, self._simulator.arrivals, started_us)
@@ -131,22 +146,52 @@ class Session:
             await asyncio.to_thread(producer.flush)
             await self._drain()
             exit_code = await self._consumer.stop()
-        self._outcome.set_result(sum_up(self._ledger, self._run(load, loaded_ms, exit_code)))
+        run = self._run(load, loaded_ms, exit_code)
+        self._outcome.set_result(sum_up(self._ledger, run, self._switchboard.history()))
+
+    def _load(self, producer: GiftProducer, *, rate: float, seed: int, name: str = "gift") -> Load:
+        rooms = self._options.rooms
+        return Load(
+            planned_gifts(app_id=APP_ID, rate=rate, rooms=rooms, seed=seed, name=name),
+            truth=self._simulator.truth,
+            produce=producer.produce,
+            clock_us=self._simulator.clock_us,
+            on_produced=self._ledger.produced,
+        )
+
+    def _switches(self, producer: GiftProducer) -> Switchboard:
+        def make_load(number: int) -> Load:
+            rate, seed = self._options.rate * (FLOOD_FACTOR - 1), self._options.seed + number
+            return self._load(producer, rate=rate, seed=seed, name=f"flood-{number}")
+
+        def on_end(error: BaseException | None) -> None:
+            self._switchboard.off(FLOOD_KEY)
+            if error is not None:
+                self._break(error)
+
+        flood = Flood(make_load, on_end)
+        switch = Switch(FLOOD_NAME, flood.begin, flood.end)
+        switches = (*api_switches(self._simulator.faults), (FLOOD_KEY, switch))
+        return Switchboard(switches, self._simulator.clock_us)
 
     async def _send(self, load: Load) -> None:
-        """Send gifts until the time is over or somebody interrupts."""
-        self._screen.enter("gifts are sent", self._load_ms, hint="Ctrl-C: no more gifts")
+        """Send gifts until the time is over or somebody interrupts; faults end with them."""
+        hint = f"{KEYS_HINT if self._keys else ''}Ctrl-C: no more gifts"
+        self._screen.enter("gifts are sent", self._load_ms, hint=hint)
         self._sending = asyncio.create_task(load.run(self._load_ms))
         try:
             await asyncio.wait((self._sending,))
         finally:
             self._sending.cancel()
+            self._switchboard.all_off()
         if not self._sending.cancelled():
             self._sending.result()  # raises what ended it
 
     async def _drain(self) -> None:
         """Await every result, within bounds, and the duplicates that may follow."""
         drain_ms = self._options.timeout_ms + SETTLE_MS + DRAIN_GRACE_MS
+        if self._switchboard.history():
+            drain_ms += RECOVERY_MS
         self._screen.enter("results come in", drain_ms)
         if self._ledger.missing:
             self._nothing_missing.clear()
@@ -182,6 +227,8 @@ class Session:
             self._nothing_missing.set()
 
     def _judge(self, gift: Gift, result: GiftResult) -> str | None:
+        if result.status is Status.UNVERIFIED and self._switchboard.history():
+            return None  # what else, where the API could not be asked
         return false_verdict(
             self._simulator.truth,
             self._simulator.arrivals,

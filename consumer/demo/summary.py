@@ -122,7 +122,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """The figures of a run, by the names they have in the JSON."""
+    """The figures of a run, by the names they have in the JSON.
+
+    `injected` is the trouble that whoever watched asked for; a run with `--json` has none.
+    """
 
     gifts: int
     results: dict[str, int]
@@ -133,6 +136,7 @@ class Summary:
     unconsumed_late_ms: Percentiles
     run: Run
     false_reasons: tuple[str, ...] = field(default=(), repr=False)
+    injected: tuple[str, ...] = ()
 
     @property
     def requests_per_gift(self) -> float | None:
@@ -176,7 +180,7 @@ class Summary:
         }
 
 
-def sum_up(ledger: Ledger, run: Run) -> Summary:
+def sum_up(ledger: Ledger, run: Run, injected: tuple[str, ...] = ()) -> Summary:
     """The summary of what the ledger holds now."""
     return Summary(
         gifts=ledger.gifts,
@@ -188,4 +192,5 @@ def sum_up(ledger: Ledger, run: Run) -> Summary:
         unconsumed_late_ms=Percentiles.of(ledger.unconsumed_late_ms),
         run=run,
         false_reasons=tuple(ledger.false_reasons),
+        injected=injected,
     )

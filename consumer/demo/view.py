@@ -6,7 +6,7 @@ figures come from.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -27,6 +27,10 @@ COLOURS: Final[Mapping[Status, str]] = {
 }
 
 
+TOLD_LINES_MAX: Final = 3
+"""So that all of it fits into 24 lines."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
     """Where the run is: `phase` in words, and how far it is on its way, in milliseconds."""
@@ -38,12 +42,26 @@ class Stage:
     hint: str = "Ctrl-C: give up"
 
 
-def render_live(stage: Stage, figures: Figures | None) -> RenderableType:
-    """The live panel; without figures only the stage, while all is being started."""
+class Trouble(NamedTuple):
+    """The faults that somebody has turned on, and what the consumer says of itself."""
+
+    on: tuple[str, ...]
+    told: tuple[str, ...]
+
+
+def render_live(
+    stage: Stage, figures: Figures | None, trouble: Trouble | None = None
+) -> RenderableType:
+    """The live panel; without figures only the stage, while all is being started.
+
+    `trouble` is shown beside the figures where there are keys to make some.
+    """
     parts: list[RenderableType] = [_progress(stage)]
     if figures is not None:
         parts += ["", _flow(figures), "", _bars(figures), "", _requests(figures)]
         parts += ["", _delays(figures)]
+        if trouble is not None:
+            parts += _trouble(trouble)
     return Panel(
         Group(*parts),
         title=f"[bold]giftcheck demo[/]  {stage.title}",
@@ -72,7 +90,10 @@ def render_summary(summary: Summary) -> RenderableType:
     table.add_row("  busiest room, one second", limit)
     table.add_row("delay, ms", *map(_figure, summary.delay_ms))
     table.add_row("UNCONSUMED late, ms", *map(_figure, summary.unconsumed_late_ms))
-    return Group("", table, "", _verdict(summary))
+    parts: list[RenderableType] = ["", table, ""]
+    if summary.injected:
+        parts += [Text(f"Injected: {', '.join(summary.injected)}."), ""]
+    return Group(*parts, _verdict(summary))
 
 
 def _verdict(summary: Summary) -> Text:
@@ -165,6 +186,20 @@ def _delays(figures: Figures) -> RenderableType:
         words = (f"[dim]{rank}[/] {_figure(value):<7}" for rank, value in ranks)
         grid.add_row(name, "", "  ".join(words))
     return grid
+
+
+def _trouble(trouble: Trouble) -> list[RenderableType]:
+    """One line of faults and at most `TOLD_LINES_MAX` of what the consumer says."""
+    style = "bold red" if trouble.on else "dim"
+    lines = [Text(f"faults: {', '.join(trouble.on) or 'none'}", style)]
+    room = TOLD_LINES_MAX
+    told = trouble.told
+    if len(told) > room:
+        told = (*told[: room - 1], f"and {len(told) - room + 1} lines more in its /status")
+    lines += [Text(f"consumer: {line}", "dim") for line in told]
+    for line in lines:
+        line.no_wrap, line.overflow = True, "ellipsis"
+    return ["", *lines]
 
 
 def _grid(columns: int) -> Table:

@@ -98,7 +98,7 @@ class AppSettings(_Group):
     server_secret: SecretStr | None = None
     """Its ServerSecret; better given by file or environment."""
     server_secret_file: Path | None = None
-    """A file that holds the ServerSecret."""
+    """A file that holds the ServerSecret; read again when the vendor refuses it."""
 
     @model_validator(mode="after")
     def _has_one_secret(self) -> Self:
@@ -120,9 +120,11 @@ class AppSettings(_Group):
             try:
                 secret = self.server_secret_file.read_text("utf-8").strip()
             except (OSError, UnicodeDecodeError) as error:
+                # A decoding error's own text quotes what it could not decode.
+                reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
                 raise ValueError(
-                    f"cannot read server_secret_file {self.server_secret_file}: {error}"
-                ) from error
+                    f"cannot read server_secret_file {self.server_secret_file}: {reason}"
+                ) from None
         if not secret:
             raise ValueError("the server secret is empty")
         return secret

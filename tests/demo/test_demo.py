@@ -6,6 +6,7 @@ import pty
 import signal
 import subprocess
 import sys
+import termios
 import threading
 from contextlib import suppress
 from typing import Any
@@ -98,6 +99,44 @@ def test_an_interrupt_before_the_load_gives_up() -> None:
     """While nothing has been sent, Ctrl-C ends everything at once."""
     exit_code, document, _ = interrupted(b"the consumer starts")
     assert (exit_code, document) == (130, b"")
+
+
+def test_keys_inject_faults_and_take_them_back() -> None:
+    """In a terminal of its own: a broken game, a flood; all is answered, and the report names both.
+
+    The load ends while the game is still broken: faults end with it.
+    """
+    person, ours = pty.openpty()
+    before = termios.tcgetattr(ours)
+    command = (sys.executable, "-m", "consumer", "demo")
+    options = ("--duration", "4s", "--rate", "50", "--timeout", "1s")
+    with (
+        os.fdopen(person, "r+b", buffering=0) as screen,
+        subprocess.Popen(
+            ["setsid", "--ctty", "--wait", *command, *options],
+            stdin=ours,
+            stdout=ours,
+            stderr=ours,
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "24"},
+        ) as running,
+    ):
+        seen = b""
+        for awaited, key in ((b"SUCCEEDED", b"g"), (b"does not ex", b"f"), (b"flood, 10", b"")):
+            while awaited not in seen:
+                seen += screen.read(4_096)
+            screen.write(key)
+        while b"PASSED" not in seen and b"FAILED:" not in seen:
+            seen += screen.read(4_096)
+        threading.Thread(target=drain, args=(screen,), daemon=True).start()
+        exit_code = running.wait(30)
+        after = termios.tcgetattr(ours)
+        os.close(ours)
+    report = seen[seen.index(b"Injected") :].decode()
+    print(report)
+    assert (exit_code, before) == (0, after)
+    assert "game-0 broken (" in report
+    assert "flood, 10 times the gifts (" in report
+    assert "PASSED" in report
 
 
 def test_who_watches_sees_figures_and_a_verdict(

@@ -11,7 +11,7 @@ from consumer.demo.figures import Figures
 from consumer.demo.percentiles import Percentiles
 from consumer.demo.process import Backlog
 from consumer.demo.summary import sum_up
-from consumer.demo.view import Stage, render_live, render_summary
+from consumer.demo.view import Stage, Trouble, render_live, render_summary
 from tests.demo.builders import START_MS, ledger, produced, result, run
 
 STAGE = Stage(
@@ -76,6 +76,28 @@ def test_the_live_view_tells_all_there_is() -> None:
         assert told in text
 
 
+def test_faults_and_what_the_consumer_says_fit_on_the_screen() -> None:
+    """Three lines of its words at most, each on a line of its own, in 23 lines altogether."""
+    told = ("a trouble " * 20, "intake of 4 partitions paused: too much", "third", "fourth")
+    trouble = Trouble(("API down (4 s)", "game-0 broken (9 s)"), told)
+    text = text_of(render_live(STAGE, FIGURES, trouble))
+    lines = text.splitlines()
+    assert max(map(len, lines)) == 80
+    assert len(lines) <= 23
+    for line in (
+        "faults: API down (4 s), game-0 broken (9 s)",
+        "consumer: intake of 4 partitions paused: too much",
+        "consumer: and 2 lines more in its /status",
+    ):
+        assert line in text
+
+
+def test_without_faults_the_view_says_so_where_there_are_keys() -> None:
+    """And shows no such line where there are none."""
+    assert "faults: none" in text_of(render_live(STAGE, FIGURES, Trouble((), ())))
+    assert "faults" not in text_of(render_live(STAGE, FIGURES))
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
 def test_the_live_view_fits_any_width(width: int) -> None:
     """No line is wider than the terminal, and none is broken in two."""
@@ -122,6 +144,13 @@ def test_the_summary_of_a_good_run() -> None:
     assert "PASSED" in text
     for told in ("SUCCEEDED", "20 of 20", "100", "a broker"):
         assert told in text
+
+
+def test_the_summary_names_what_was_injected() -> None:
+    """Whoever reads the delays must know what they are made of."""
+    text = text_of(render_summary(sum_up(ledger(), run(), ("API down (5.0 s)", "flood (5.0 s)"))))
+    assert "Injected: API down (5.0 s), flood (5.0 s)." in text
+    assert "Injected" not in text_of(render_summary(sum_up(ledger(), run())))
 
 
 def test_the_summary_of_a_bad_run() -> None:

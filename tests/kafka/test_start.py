@@ -4,10 +4,11 @@ import time
 from collections.abc import Sequence
 
 import pytest
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but not marked so
     AdminClient,
     NewPartitions,
+    NewTopic,
 )
 
 from consumer.core.metadata import decode_metadata, encode_metadata
@@ -18,6 +19,7 @@ from tests.kafka.fake_host import WAIT_S, FakeHost, config_for, running, started
 from tests.kafka.topics import (
     CALL_S,
     TopicNames,
+    commit_by_tool,
     committed_offset,
     committed_values,
     create,
@@ -25,19 +27,6 @@ from tests.kafka.topics import (
 )
 
 pytestmark = pytest.mark.kafka
-
-
-def commit_by_tool(
-    servers: str, topics: TopicNames, offset: int, metadata: str = "", partition: int = 0
-) -> None:
-    """What `kafka-consumer-groups --reset-offsets` does."""
-    admin = AdminClient({"bootstrap.servers": servers})
-    at = TopicPartition(topics.gift_sent, partition, offset, metadata)
-    changes = admin.alter_consumer_group_offsets(
-        [ConsumerGroupTopicPartitions(topics.group_id, [at])], request_timeout=CALL_S
-    )
-    [changed] = changes[topics.group_id].result(CALL_S).topic_partitions
-    assert changed.error is None
 
 
 def delete_before(servers: str, topics: TopicNames, offset: int) -> None:
@@ -222,3 +211,72 @@ def test_an_offset_beyond_the_end_is_another_log(
     assert "offset 80 is wanted, but the log holds only [0, 1)" in ended_with(servers, topics)
     assert goes_on(servers, topics, [0]) == PartitionAssigned(0, 2, 0, 0, None)
     assert decode_metadata(committed_offset(servers, topics).metadata or "").instance == "a"
+
+
+def answer_one(servers: str, topics: TopicNames) -> None:
+    """Run once over one gift, so that there are an offset of ours and a result."""
+    produce(servers, topics.gift_sent, [b"m0"])
+    host = FakeHost("a")
+    with running(config_for(servers, topics), host):
+        host.wait_for(lambda: host.offsets_read() == [0] and host.all_committed, "a result")
+
+
+def delete_gift_sent(servers: str, topics: TopicNames) -> None:
+    """Delete the topic, and wait until the cluster has forgotten it."""
+    admin = AdminClient({"bootstrap.servers": servers})
+    for done in admin.delete_topics([topics.gift_sent], operation_timeout=CALL_S).values():
+        done.result(CALL_S)
+    while topics.gift_sent in admin.list_topics(timeout=CALL_S).topics:
+        time.sleep(0.05)
+
+
+def make_gift_sent(servers: str, topics: TopicNames) -> None:
+    """Make the topic with one partition."""
+    admin = AdminClient({"bootstrap.servers": servers})
+    for done in admin.create_topics([NewTopic(topics.gift_sent, 1, 1)]).values():
+        done.result(CALL_S)
+
+
+def test_a_deleted_group_is_data_loss(kafka_broker: KafkaBroker, topics: TopicNames) -> None:
+    """`kafka-consumer-groups --delete`, or expiry after a long rest: the results tell."""
+    servers = kafka_broker.bootstrap_servers
+    create(servers, topics)
+    answer_one(servers, topics)
+    admin = AdminClient({"bootstrap.servers": servers})
+    for done in admin.delete_consumer_groups([topics.group_id]).values():
+        done.result(CALL_S)
+
+    assert "it has no committed offset" in ended_with(servers, topics)
+    assert goes_on(servers, topics, [0]) == PartitionAssigned(0, 1, 0, 0, None)
+
+
+def test_a_topic_made_anew_is_data_loss(kafka_broker: KafkaBroker, topics: TopicNames) -> None:
+    """Kafka forgets a deleted topic's offsets, so that the new log is not taken for the old."""
+    servers = kafka_broker.bootstrap_servers
+    create(servers, topics)
+    answer_one(servers, topics)
+    delete_gift_sent(servers, topics)
+    make_gift_sent(servers, topics)
+    produce(servers, topics.gift_sent, [b"n0", b"n1"])
+
+    assert "it has no committed offset" in ended_with(servers, topics)
+    assert goes_on(servers, topics, [0, 1]) == PartitionAssigned(0, 1, 0, 0, None)
+
+
+def test_a_topic_made_anew_while_it_is_read_is_data_loss(
+    kafka_broker: KafkaBroker, topics: TopicNames
+) -> None:
+    """The process does not go on as if nothing had happened."""
+    servers = kafka_broker.bootstrap_servers
+    create(servers, topics)
+    produce(servers, topics.gift_sent, [b"m0"])
+    host = FakeHost("a")
+    thread = started(config_for(servers, topics), host)
+    host.wait_for(lambda: host.offsets_read() == [0] and host.all_committed, "a result")
+    delete_gift_sent(servers, topics)
+    make_gift_sent(servers, topics)
+    produce(servers, topics.gift_sent, [b"n0", b"n1"])
+
+    error = thread.finished.exception(WAIT_S)
+    assert isinstance(error, ConfigurationError)
+    assert "kafka.on_data_loss: continue" in str(error)

@@ -7,6 +7,7 @@ from typing import Self
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
+    ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
     Message,
@@ -52,6 +53,19 @@ def create(
     ]
     for made in admin.create_topics(new, request_timeout=CALL_S).values():
         made.result(CALL_S)
+
+
+def commit_by_tool(
+    servers: str, topics: TopicNames, offset: int, metadata: str = "", partition: int = 0
+) -> None:
+    """What `kafka-consumer-groups --reset-offsets` does."""
+    admin = AdminClient({"bootstrap.servers": servers})
+    at = TopicPartition(topics.gift_sent, partition, offset, metadata)
+    changes = admin.alter_consumer_group_offsets(
+        [ConsumerGroupTopicPartitions(topics.group_id, [at])], request_timeout=CALL_S
+    )
+    [changed] = changes[topics.group_id].result(CALL_S).topic_partitions
+    assert changed.error is None
 
 
 def produce(

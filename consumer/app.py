@@ -80,6 +80,8 @@ def check_rules(settings: Settings) -> CheckRules:
         unknown_hold_min_ms=check.unknown_hold_min,
         unknown_hold_max_ms=check.unknown_hold_max,
         pending_gifts_max=settings.limits.pending_gifts_max,
+        overdue_gifts_max=settings.limits.overdue_gifts_max,
+        replay_records_max=settings.limits.replay_records_max,
     )
 
 

@@ -28,6 +28,7 @@ from consumer.core.model import (
     Input,
     PauseIntake,
     RecordsRead,
+    ReportGiveUps,
     ReportTrouble,
     ResumeIntake,
     SendCheck,
@@ -167,6 +168,10 @@ class Runner:
                     mini_game_id=action.mini_game_id,
                     detail=action.detail,
                 )
+            case ReportGiveUps(limit, None):
+                log.warning("overdue gifts are being given up early", limit=limit.value)
+            case ReportGiveUps(limit, count):
+                log.info("giving up early has ended", limit=limit.value, gifts=count)
             case _:
                 assert_never(action)
 

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field, replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from consumer.adapters.metrics import Metrics
+from consumer.core.limits import Limit
 from consumer.core.tally import CoreStatus, PartitionStatus, Tally
 
-LABELS = {"partition", "status", "reason", "code", "trouble", "clause", "le"}
+LABELS = {"partition", "status", "reason", "code", "trouble", "clause", "limit", "le"}
 """All there may be; a room or a MsgId would make a series for each."""
 
 PARTITION = PartitionStatus(
-    partition=3, offset=10, position=60, pending_gifts=5, fill=0.25, paused_reason=None,
+    partition=3, offset=10, position=60, pending_gifts=5, fill=0.25, paused_for=(),
     lease_left_ms=1_500,
 )  # fmt: skip
 
@@ -38,7 +39,8 @@ class Watched:
 def status(*partitions: PartitionStatus, tally: Tally | None = None) -> CoreStatus:
     """A core with these partitions."""
     return CoreStatus(
-        pending_gifts=7, windows=4, rooms=3, requests_in_flight=2, windows_queued=1,
+        pending_gifts=7, pending_gifts_max=20, overdue_gifts=6,
+        overdue_gifts_max=10, replay_records_max=100, windows=4, rooms=3, requests_in_flight=2, windows_queued=1,
         scopes_in_trouble=1, troubles=("game g: this_game: gone",), partitions=partitions,
         tally=tally or Tally(),
     )  # fmt: skip
@@ -105,7 +107,7 @@ def test_a_counter_moves_between_two_scrapes() -> None:
 def test_a_partitions_series_go_when_it_goes() -> None:
     """A partition that another process owns now would else show its last value for ever."""
     metrics, now = watched(
-        status(PARTITION, replace(PARTITION, partition=4, paused_reason="its map is full")),
+        status(PARTITION, replace(PARTITION, partition=4, paused_for=(Limit.MAP,))),
         Figures(intake_lag={3: 100, 4: 0}),
     )
     before = samples(metrics)
@@ -117,6 +119,29 @@ def test_a_partitions_series_go_when_it_goes() -> None:
     assert before["giftcheck_intake_lag_records{partition=3}"] == 100
     assert after["giftcheck_intake_lag_records{partition=3}"] == 90
     assert [name for name in after if "partition=4" in name] == []
+
+
+def test_a_pause_shows_its_limits_and_a_partition_where_it_stands() -> None:
+    """Every limit has its series, reached or not; an idle partition's lease bothers nobody."""
+    full = replace(PARTITION, partition=4, paused_for=(Limit.REPLAY, Limit.MAP), lease_left_ms=700)
+    idle = replace(PARTITION, partition=5, pending_gifts=0, lease_left_ms=0)
+    metrics, now = watched(status(PARTITION, full, idle))
+    now.core.tally.given_up["map"] += 3
+    expected = {
+        "giftcheck_intake_paused{reason=map}": 1,
+        "giftcheck_intake_paused{reason=replay_records_max}": 1,
+        "giftcheck_intake_paused{reason=pending_gifts_max}": 0,
+        "giftcheck_intake_paused{reason=overdue_gifts_max}": 0,
+        "giftcheck_given_up_total{limit=map}": 3,
+        "giftcheck_overdue_gifts": 6,
+        "giftcheck_partition_offset{partition=4}": 10,
+        "giftcheck_partition_position{partition=4}": 60,
+        "giftcheck_lease_left_seconds": 0.7,
+    }
+    found = samples(metrics)
+    assert expected == {name: found.get(name) for name in expected}
+    now.core = status(idle)
+    assert "giftcheck_lease_left_seconds" not in samples(metrics)
 
 
 def test_the_kafka_threads_figures_are_read_at_the_scrape() -> None:

@@ -135,7 +135,7 @@ async def _consume(settings: Settings, clock: Clock, *, embedded_broker: bool) -
         requests_in_flight_max=settings.check.requests_in_flight_max,
         clock=clock,
     )
-    metrics = Metrics()
+    metrics = Metrics(check_timeout_ms=settings.check.timeout)
     runner = Runner(core, clock=clock, check_api=check_api, meter=metrics)
     kafka = KafkaThread(
         kafka_config(settings, instance=instance, embedded_broker=embedded_broker),

@@ -14,6 +14,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from consumer.core.limits import Limit
+from consumer.core.model import Cut, Status
 from consumer.core.tally import CoreStatus, PartitionStatus
 
 
@@ -44,8 +45,25 @@ class KafkaFigures(Protocol):
 class Metrics:
     """A registry of its own, and what is observed while it happens."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, check_timeout_ms: int) -> None:
+        self._check_timeout_ms = check_timeout_ms
         self._registry = CollectorRegistry()
+        self._transaction_seconds = Histogram(
+            "giftcheck_transaction_duration_seconds",
+            "From making a cut to knowing it committed, queues included; aborted ones are counted.",
+            buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15),
+            registry=self._registry,
+        )
+        self._result_seconds = Histogram(
+            "giftcheck_result_delay_seconds",
+            "From a gift's start (sent, or its record written) to its verdict, by status.",
+            labelnames=["status"],
+            buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 600, 3_600),
+            registry=self._registry,
+        )
+        self._result_seconds_of = {
+            status: self._result_seconds.labels(status=status.value) for status in Status
+        }
         self._check_seconds = Histogram(
             "giftcheck_check_duration_seconds",
             "From sending a check to its end; compare its upper quantiles with request_timeout.",
@@ -63,6 +81,13 @@ class Metrics:
         """A check for so many ids ended, with whatever outcome."""
         self._check_ids.observe(ids_count)
         self._check_seconds.observe(duration_ms / 1_000)
+
+    def cut_committed(self, cut: Cut, duration_ms: int) -> None:
+        """A cut is committed, so long after it was made."""
+        self._transaction_seconds.observe(duration_ms / 1_000)
+        for result in cut.results:
+            delay_ms = result.decided_at - result.deadline + self._check_timeout_ms
+            self._result_seconds_of[result.status].observe(delay_ms / 1_000)
 
     def watch(self, core: Callable[[], CoreStatus], kafka: Callable[[], KafkaFigures]) -> None:
         """Read core and Kafka thread at every scrape from now on."""

@@ -7,6 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from consumer.adapters.metrics import Metrics
 from consumer.core.limits import Limit
+from consumer.core.model import Cut, GiftResult, GiftSent, Status
 from consumer.core.tally import CoreStatus, PartitionStatus, Tally
 
 LABELS = {"partition", "status", "reason", "code", "trouble", "clause", "limit", "le"}
@@ -49,7 +50,7 @@ def status(*partitions: PartitionStatus, tally: Tally | None = None) -> CoreStat
 def watched(core: CoreStatus, kafka: Figures | None = None) -> tuple[Metrics, Watched]:
     """Metrics that read what can be changed."""
     now = Watched(core, kafka or Figures())
-    metrics = Metrics()
+    metrics = Metrics(check_timeout_ms=30_000)
     metrics.watch(lambda: now.core, lambda: now.kafka)
     return metrics, now
 
@@ -157,7 +158,7 @@ def test_the_kafka_threads_figures_are_read_at_the_scrape() -> None:
 
 def test_a_check_is_observed_in_seconds_and_ids() -> None:
     """Base units: 250 ms are 0.25."""
-    metrics = Metrics()
+    metrics = Metrics(check_timeout_ms=30_000)
     metrics.check_ended(40, 250)
     metrics.check_ended(2, 10)
     found = samples(metrics)
@@ -165,6 +166,22 @@ def test_a_check_is_observed_in_seconds_and_ids() -> None:
     assert found["giftcheck_check_duration_seconds_count"] == 2
     assert found["giftcheck_check_ids_sum"] == 42
     assert found["giftcheck_check_ids_bucket{le=2.0}"] == 1
+
+
+def test_a_committed_cut_is_observed_with_the_delay_of_each_of_its_results() -> None:
+    """A gift's delay is that of its verdict after its start: deadline less the time-out."""
+    metrics = Metrics(check_timeout_ms=30_000)
+    sent = GiftSent("room", "game", "m0", 1)
+    result = GiftResult(
+        sent, "id", Status.FAILED, synthetic=False, result_code=10_003, reason=None,
+        game_timestamp=None, request_id=None, checks=1,
+        deadline=100_000, decided_at=72_000, source_partition=3, source_offset=10,
+    )  # fmt: skip
+    metrics.cut_committed(Cut(1, (), (result, result), ()), 20)
+    found = samples(metrics)
+    assert found["giftcheck_transaction_duration_seconds_sum"] == 0.02
+    assert found["giftcheck_result_delay_seconds_sum{status=FAILED}"] == 4
+    assert found["giftcheck_result_delay_seconds_count{status=SUCCEEDED}"] == 0
 
 
 def test_labels_are_bounded_and_every_metric_explains_itself() -> None:
@@ -180,7 +197,7 @@ def test_labels_are_bounded_and_every_metric_explains_itself() -> None:
 
 def test_two_processes_in_one_interpreter_have_their_own_metrics() -> None:
     """No global registry: what one counts the other does not show."""
-    first, second = Metrics(), Metrics()
+    first, second = Metrics(check_timeout_ms=30_000), Metrics(check_timeout_ms=30_000)
     first.check_ended(1, 1)
     assert samples(first)["giftcheck_check_ids_count"] == 1
     assert samples(second)["giftcheck_check_ids_count"] == 0

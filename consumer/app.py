@@ -81,6 +81,8 @@ def check_rules(settings: Settings) -> CheckRules:
         unknown_hold_min_ms=check.unknown_hold_min,
         unknown_hold_max_ms=check.unknown_hold_max,
         pending_gifts_max=settings.limits.pending_gifts_max,
+        overdue_gifts_max=settings.limits.overdue_gifts_max,
+        replay_records_max=settings.limits.replay_records_max,
     )
 
 
@@ -134,7 +136,7 @@ async def _consume(settings: Settings, clock: Clock, *, embedded_broker: bool) -
         requests_in_flight_max=settings.check.requests_in_flight_max,
         clock=clock,
     )
-    metrics = Metrics()
+    metrics = Metrics(check_timeout_ms=settings.check.timeout)
     sender = WithFreshSecrets(check_api, apps, clock)
     runner = Runner(core, clock=clock, check_api=sender, meter=metrics)
     kafka = KafkaThread(

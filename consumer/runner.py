@@ -24,10 +24,12 @@ from consumer.core.model import (
     CheckLost,
     CheckNotWritten,
     Cut,
+    CutCommitted,
     DrainStarted,
     Input,
     PauseIntake,
     RecordsRead,
+    ReportGiveUps,
     ReportTrouble,
     ResumeIntake,
     SendCheck,
@@ -69,10 +71,14 @@ class Kafka(Protocol):
 
 
 class Meter(Protocol):
-    """Observes single checks; everything else is counted by the core itself."""
+    """Observes durations; everything else is counted by the core itself."""
 
     def check_ended(self, ids_count: int, duration_ms: int) -> None:
         """A check for so many ids ended, with whatever outcome."""
+        ...
+
+    def cut_committed(self, cut: Cut, duration_ms: int) -> None:
+        """A cut is committed, so long after it was made."""
         ...
 
 
@@ -93,6 +99,7 @@ class Runner:
         self._meter = meter
         self._loop = asyncio.get_running_loop()
         self._inbox: list[Input] = []
+        self._last_cut: tuple[int, Cut] | None = None
         self._cut_requests: list[_CutRequest] = []
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -140,6 +147,10 @@ class Runner:
             self._core.handle(event, now_ms, wall_ms)
             if isinstance(event, RecordsRead):
                 taken += len(event.records)
+            elif isinstance(event, CutCommitted) and self._last_cut is not None:
+                made_ms, cut = self._last_cut
+                self._last_cut = None
+                self._meter.cut_committed(cut, now_ms - made_ms)
         if taken:
             kafka.taken(taken)
         for action in self._core.poll(now_ms):
@@ -167,6 +178,10 @@ class Runner:
                     mini_game_id=action.mini_game_id,
                     detail=action.detail,
                 )
+            case ReportGiveUps(limit, None):
+                log.warning("overdue gifts are being given up early", limit=limit.value)
+            case ReportGiveUps(limit, count):
+                log.info("giving up early has ended", limit=limit.value, gifts=count)
             case _:
                 assert_never(action)
 
@@ -187,7 +202,9 @@ class Runner:
             ):
                 waiting.append(request)
             elif request.answer.set_running_or_notify_cancel():
-                request.answer.set_result(self._core.cut(now_ms, wall_ms, request.partitions))
+                cut = self._core.cut(now_ms, wall_ms, request.partitions)
+                self._last_cut = (now_ms, cut) if cut is not None else None
+                request.answer.set_result(cut)
         self._cut_requests = waiting
 
     def _set_timer(self, now_ms: int) -> None:

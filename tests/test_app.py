@@ -59,7 +59,7 @@ def test_the_core_gets_each_of_its_rules_from_its_setting(tmp_path: Path) -> Non
             "unknown_hold_min": "3s",
             "unknown_hold_max": "30s",
         },
-        limits={"pending_gifts_max": 15},
+        limits={"pending_gifts_max": 17, "overdue_gifts_max": 16, "replay_records_max": 18},
     )
     expected = CheckRules(
         timeout_ms=11_000,
@@ -73,7 +73,9 @@ def test_the_core_gets_each_of_its_rules_from_its_setting(tmp_path: Path) -> Non
         lease_ms=4_000,
         unknown_hold_min_ms=3_000,
         unknown_hold_max_ms=30_000,
-        pending_gifts_max=15,
+        pending_gifts_max=17,
+        overdue_gifts_max=16,
+        replay_records_max=18,
     )
     assert expected == check_rules(settings)
 

@@ -12,6 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from consumer.core.hazard import PriorHazards
+from consumer.core.limits import Limit
 from consumer.core.metadata import decode_metadata
 from consumer.core.model import (
     Action,
@@ -22,10 +23,12 @@ from consumer.core.model import (
     CheckNotWritten,
     CheckRules,
     Cut,
+    CutAborted,
     CutCommitted,
     Input,
     PartitionMetadata,
     RecordsRead,
+    ReportGiveUps,
     Status,
 )
 from consumer.core.scheduler import Scheduler
@@ -152,13 +155,17 @@ class TellingKafka:
 
 
 class NotingMeter:
-    """Notes every check that ended."""
+    """Notes every check that ended, and every cut that was committed."""
 
     def __init__(self) -> None:
         self.ended: list[tuple[int, int]] = []
+        self.committed: list[tuple[Cut, int]] = []
 
     def check_ended(self, ids_count: int, duration_ms: int) -> None:
         self.ended.append((ids_count, duration_ms))
+
+    def cut_committed(self, cut: Cut, duration_ms: int) -> None:
+        self.committed.append((cut, duration_ms))
 
 
 @dataclass
@@ -464,6 +471,39 @@ async def test_intake_pauses_at_the_limit_and_resumes_below_it() -> None:
         (line["log_level"], line["event"], line["partition"]) for line in lines
     ]
     assert "pending_gifts_max" in lines[0]["reason"]
+
+
+@in_virtual_time
+async def test_giving_up_early_is_said_when_it_begins_and_when_it_has_ended() -> None:
+    """One line each, the second with how many it were."""
+    core = make_scheduler()
+    relief = core._relief
+    relief._reports = [ReportGiveUps(Limit.MAP, None), ReportGiveUps(Limit.MAP, 7)]
+    with capture_logs() as lines:
+        async with running(core):
+            pass
+    assert [("warning", "map", None), ("info", "map", 7)] == [
+        (line["log_level"], line["limit"], line.get("gifts")) for line in lines
+    ]
+
+
+@in_virtual_time
+async def test_a_committed_cut_is_measured_from_when_it_was_made() -> None:
+    """An aborted one is not: it is counted, and made again."""
+    async with running() as scene:
+        scene.runner.feed(RecordsRead(0, 1, (make_refused(0),), 1))
+        await scene.kafka.cut_wanted.wait()
+        aborted = await scene.request_cut()
+        assert aborted is not None
+        scene.runner.feed(CutAborted(aborted.cut_id))
+        again = await scene.request_cut()
+        assert again is not None
+        await asyncio.sleep(0.25)  # virtual
+        scene.runner.feed(CutCommitted(again.cut_id))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert [(again, 250)] == scene.meter.committed[1:]
 
 
 @in_virtual_time

@@ -5,13 +5,16 @@ anyhow, so it is read from them at the scrape; the series of a partition go when
 durations and sizes of single checks are observed as they happen.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from consumer.core.limits import Limit
+from consumer.core.model import Cut, Status
 from consumer.core.tally import CoreStatus, PartitionStatus
 
 
@@ -42,8 +45,25 @@ class KafkaFigures(Protocol):
 class Metrics:
     """A registry of its own, and what is observed while it happens."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, check_timeout_ms: int) -> None:
+        self._check_timeout_ms = check_timeout_ms
         self._registry = CollectorRegistry()
+        self._transaction_seconds = Histogram(
+            "giftcheck_transaction_duration_seconds",
+            "From making a cut to knowing it committed, queues included; aborted ones are counted.",
+            buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15),
+            registry=self._registry,
+        )
+        self._result_seconds = Histogram(
+            "giftcheck_result_delay_seconds",
+            "From a gift's start (sent, or its record written) to its verdict, by status.",
+            labelnames=["status"],
+            buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 600, 3_600),
+            registry=self._registry,
+        )
+        self._result_seconds_of = {
+            status: self._result_seconds.labels(status=status.value) for status in Status
+        }
         self._check_seconds = Histogram(
             "giftcheck_check_duration_seconds",
             "From sending a check to its end; compare its upper quantiles with request_timeout.",
@@ -61,6 +81,13 @@ class Metrics:
         """A check for so many ids ended, with whatever outcome."""
         self._check_ids.observe(ids_count)
         self._check_seconds.observe(duration_ms / 1_000)
+
+    def cut_committed(self, cut: Cut, duration_ms: int) -> None:
+        """A cut is committed, so long after it was made."""
+        self._transaction_seconds.observe(duration_ms / 1_000)
+        for result in cut.results:
+            delay_ms = result.decided_at - result.deadline + self._check_timeout_ms
+            self._result_seconds_of[result.status].observe(delay_ms / 1_000)
 
     def watch(self, core: Callable[[], CoreStatus], kafka: Callable[[], KafkaFigures]) -> None:
         """Read core and Kafka thread at every scrape from now on."""
@@ -89,6 +116,11 @@ class _Scrape:
 def _of_core(core: CoreStatus) -> Iterator[Metric]:
     tally = core.tally
     yield _gauge("pending_gifts", "Gifts without a result.", core.pending_gifts)
+    yield _gauge(
+        "overdue_gifts",
+        "Of these, past their deadline and without an answer that decides.",
+        core.overdue_gifts,
+    )
     yield _gauge("rooms", "Rooms with pending gifts or permits not yet free.", core.rooms)
     yield _gauge("checks_in_flight", "Checks under way now.", core.requests_in_flight)
     yield _gauge(
@@ -118,6 +150,13 @@ def _of_core(core: CoreStatus) -> Iterator[Metric]:
         tally.rooms_in_two_partitions,
     )
     yield _counters("results", "Results by status.", "status", tally.results)
+    yield _counters(
+        "given_up",
+        "Results UNVERIFIED because the API could not be asked, by the limit they stood in the way"
+        " of; give_up_after is the ordinary one.",
+        "limit",
+        tally.given_up,
+    )
     yield _counters("dead_letters", "Records refused, by reason.", "reason", tally.dead_letters)
     yield _counters("answers", "Answers of the API by Code; 0 is success.", "code", tally.answers)
     yield _counters(
@@ -145,19 +184,43 @@ def _of_core(core: CoreStatus) -> Iterator[Metric]:
     )
 
 
-def _of_partitions(partitions: Iterable[PartitionStatus]) -> Iterator[Metric]:
+def _of_partitions(partitions: Sequence[PartitionStatus]) -> Iterator[Metric]:
     pending = _per_partition("partition_pending_gifts", "Gifts without a result, by partition.")
     fill = _per_partition(
         "partition_metadata_ratio",
         "How full a partition's progress is, 0 to 1; intake pauses at 0.9: add partitions.",
     )
     paused = _per_partition("partition_paused", "1 while a partition's intake is paused.")
+    offset = _per_partition(
+        "partition_offset", "The oldest pending offset: what is committed, or about to be."
+    )
+    position = _per_partition("partition_position", "The offset after the last record read.")
     for status in partitions:
         label = [str(status.partition)]
         pending.add_metric(label, status.pending_gifts)
         fill.add_metric(label, status.fill)
-        paused.add_metric(label, int(status.paused_reason is not None))
-    yield from (pending, fill, paused)
+        paused.add_metric(label, int(bool(status.paused_for)))
+        offset.add_metric(label, status.offset)
+        position.add_metric(label, status.position)
+    yield from (pending, fill, paused, offset, position)
+    yield _paused_by_reason(partitions)
+    leases_ms = [status.lease_left_ms for status in partitions if status.pending_gifts]
+    if leases_ms:
+        yield _gauge(
+            "lease_left_seconds",
+            "The shortest time for which checks may still go out without another commit.",
+            min(leases_ms) / 1_000,
+        )
+
+
+def _paused_by_reason(partitions: Iterable[PartitionStatus]) -> Metric:
+    counts = Counter(limit for status in partitions for limit in status.paused_for)
+    family = GaugeMetricFamily(
+        "giftcheck_intake_paused", "Partitions whose intake pauses, by limit.", labels=["reason"]
+    )
+    for limit in Limit:
+        family.add_metric([limit.value], counts[limit])
+    return family
 
 
 def _of_kafka(kafka: KafkaFigures) -> Iterator[Metric]:

@@ -4,17 +4,18 @@ A *cut* is the consistent set of results and progress that one transaction commi
 pulled: `wants_cut` says that there is something to say, the Kafka side asks with `cut`, and tells
 with CutCommitted or CutAborted how it ended. One is open at a time.
 
-Intake of a partition pauses while its map of answered offsets is nearly full, and that of all
-partitions while `pending_gifts_max` is reached; every pause has a reason that people see.
+Intake pauses while a limit is reached (`limits`): that of one partition for its map and its records
+to replay, that of all for the process's gifts. People see for which.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
 
 from consumer.core.lease import Lease
+from consumer.core.limits import Limit, Reached, pause_reason
 from consumer.core.model import (
     Action,
+    CheckRules,
     Cut,
     CutAborted,
     CutCommitted,
@@ -25,13 +26,8 @@ from consumer.core.model import (
     PauseIntake,
     ResumeIntake,
 )
-from consumer.core.partition import FILL_PAUSE, FILL_RESUME, Partition, Said
-
-PENDING_RESUME: Final = 0.8
-"""Intake that paused at `pending_gifts_max` resumes at this share of it."""
-
-MAP_FULL: Final = "the map of answered offsets is nearly full"
-PENDING_FULL: Final = "limits.pending_gifts_max is reached"
+from consumer.core.overdue import OverdueGifts
+from consumer.core.partition import Partition, Said
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +40,17 @@ class _OpenCut:
 class Assignment:
     """The partitions this process owns; owns their outboxes' way into cuts."""
 
-    def __init__(self, *, instance: str, pending_gifts_max: int) -> None:
+    def __init__(self, rules: CheckRules, overdue: OverdueGifts, *, instance: str) -> None:
+        self._rules = rules
+        self._overdue = overdue
         self._instance = instance
-        self._pending_max = pending_gifts_max
         self._partitions: dict[int, Partition] = {}
         self._pending_count = 0
-        self._intake_full = False
+        self._reached = Reached()
+        self._pressed: dict[Partition, None] = {}
+        self._ungauged: dict[Partition, None] = {}
         self._pauses_stale = False
+        self._paused_ms: int | None = None
         self._cut_count = 0
         self._open_cut: _OpenCut | None = None
         self._news = False
@@ -67,13 +67,19 @@ class Assignment:
     def add(self, assigned: PartitionAssigned, lease: Lease) -> None:
         """A partition is ours from now on; its assignment is committed with the next cut."""
         assert assigned.partition not in self._partitions, "assigned twice without a revocation"
-        self._partitions[assigned.partition] = Partition(assigned, lease, self._instance)
+        self._partitions[assigned.partition] = Partition(
+            assigned, lease, self._instance, self._rules.replay_records_max
+        )
         self._news = self._pauses_stale = True
 
     def remove(self, partition: Partition) -> None:
         """A partition is gone, and what was said about it and not committed with it."""
         self.count_pending(partition, -partition.pending_count)
+        self._overdue.forget(partition.partition)
+        self._pressed.pop(partition, None)
+        self._ungauged.pop(partition, None)
         del self._partitions[partition.partition]
+        self._pauses_stale = True
 
     def find(self, partition: int, epoch: int) -> Partition | None:
         """The partition, if this is still the same assignment of it."""
@@ -97,10 +103,23 @@ class Assignment:
         """Gifts have become pending, or are no longer."""
         partition.pending_count += change
         self._pending_count += change
-        bound = self._pending_max * (PENDING_RESUME if self._intake_full else 1)
-        if self._intake_full != (self._pending_count >= bound):
-            self._intake_full = not self._intake_full
-            self._pauses_stale = True
+
+    @property
+    def paused_ms(self) -> int | None:
+        """Since when some partition's intake pauses; None: none does."""
+        return self._paused_ms
+
+    def note_levels(self, partition: Partition) -> None:
+        """A partition's levels have changed: `pressed` says so now, `wake` what pauses for it."""
+        self._ungauged[partition] = None
+        if partition.is_pressed():
+            self._pressed[partition] = None
+        else:
+            self._pressed.pop(partition, None)
+
+    def pressed(self) -> Iterator[Partition]:
+        """The partitions with a limit so nearly reached that gifts are given up early."""
+        return iter(self._pressed)
 
     def note_renewal(self, partition: Partition) -> None:
         """A partition may have got its first pending gift: its lease wants renewing."""
@@ -117,10 +136,17 @@ class Assignment:
         """Leases that are due make news; pauses that have begun or ended are returned."""
         if self._renewal_ms is not None and now_ms >= self._renewal_ms:
             self._news, self._renewal_ms = True, None
-        if not self._pauses_stale:
+        levels = {
+            Limit.PENDING: self._pending_count / self._rules.pending_gifts_max,
+            Limit.OVERDUE: self._overdue.count / self._rules.overdue_gifts_max,
+        }
+        for partition in self._ungauged:
+            self._pauses_stale |= partition.gauge()
+        self._ungauged.clear()
+        if not (self._reached.update(levels) or self._pauses_stale):
             return []
         self._pauses_stale = False
-        return self._pauses()
+        return self._pauses(now_ms)
 
     def wants_cut(self) -> bool:
         """Whether there is something to commit, and no cut is open."""
@@ -138,6 +164,7 @@ class Assignment:
             if not (partition.lease.draining or partition.belongs_into_cut(now_ms)):
                 continue
             share = partition.cut(now_ms, wall_ms)
+            self.note_levels(partition)
             if share is not None:
                 offsets.append(share.offset)
                 events += (said.event for said in share.said)
@@ -179,22 +206,20 @@ class Assignment:
         self._renewal_ms = None
         for partition in self:
             self.note_renewal(partition)
-        self._pauses_stale = True
 
-    def _pauses(self) -> list[Action]:
+    def _pauses(self, now_ms: int) -> list[Action]:
+        """The pauses that begin, with one more reason or end now."""
         actions: list[Action] = []
         for partition in self:
-            reason = self._pause_reason(partition)
-            was_paused = partition.paused_reason is not None
-            partition.paused_reason = reason
-            if reason is not None and not was_paused:
+            before = partition.paused_for
+            partition.paused_for = now = (*self._reached, *partition.reached)
+            if set(now) - set(before):
+                reason = pause_reason(now)
                 actions.append(PauseIntake(partition.partition, partition.epoch, reason))
-            elif reason is None and was_paused:
+            elif before and not now:
                 actions.append(ResumeIntake(partition.partition, partition.epoch))
+        if not any(partition.paused_for for partition in self):
+            self._paused_ms = None
+        elif self._paused_ms is None:
+            self._paused_ms = now_ms
         return actions
-
-    def _pause_reason(self, partition: Partition) -> str | None:
-        if self._intake_full:
-            return PENDING_FULL
-        bound = FILL_RESUME if partition.paused_reason == MAP_FULL else FILL_PAUSE
-        return MAP_FULL if partition.fill >= bound else None

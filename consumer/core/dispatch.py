@@ -29,12 +29,17 @@ from consumer.core.window import Window
 
 @dataclass(frozen=True, slots=True)
 class Flight:
-    """A check in flight: what was asked, from which window, decided when."""
+    """A check in flight: what was asked, from which window, decided when.
+
+    `told_ms` is when the latest check that was answered with success had been sent, of those
+    answered before this one was decided; -1 for none.
+    """
 
     check: Check
     window: Window
     gifts: tuple[Gift, ...]
     sent_ms: int
+    told_ms: int
 
 
 class Dispatcher:
@@ -54,6 +59,7 @@ class Dispatcher:
         self._flights: dict[int, Flight] = {}
         self._rooms: dict[RoomKey, list[Window]] = {}
         self._unleased: dict[Lease, dict[Window, None]] = {}
+        self._told_ms = -1
 
     @property
     def in_flight(self) -> int:
@@ -123,6 +129,10 @@ class Dispatcher:
         for released in self._limiter.answered(room, flight.sent_ms, now_ms):
             self.touch_room(released, now_ms)
         return flight
+
+    def told(self, flight: Flight) -> None:
+        """A check was answered with success; later flights know of it."""
+        self._told_ms = max(self._told_ms, flight.sent_ms)
 
     def lost(self, check_id: int, now_ms: int, *, probing: bool) -> Flight:
         """A check got no answer: its permit is unknown, its slot is free."""
@@ -199,7 +209,8 @@ class Dispatcher:
             msg_ids=tuple(dict.fromkeys(gift.read.sent.msg_id for gift in gifts)),
             write_before_ms=window.lease.until_ms,
         )
-        self._flights[check.check_id] = Flight(check, window, tuple(gifts), now_ms)
+        flight = Flight(check, window, tuple(gifts), now_ms, self._told_ms)
+        self._flights[check.check_id] = flight
         return check
 
     def _end(self, check_id: int) -> Flight:

@@ -9,6 +9,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from consumer.core.limits import Limit
 from consumer.core.model import CheckRules, GiftRead
 
 
@@ -34,7 +35,8 @@ class Gift:
 
     `since_ms` is the later of its arrival and the sending of the last answered check that held
     it: since then we do not know. `proof_ms` is deadline + settle: an answered check sent at or
-    after it can prove absence. `offsets` are all its records', lowest first.
+    after it can prove absence. `offsets` are all its records', lowest first. `watched` and `overdue` are
+    marks of `overdue`; `given_up_for` is the limit for which it is to be given up before its time.
     """
 
     read: GiftRead
@@ -49,6 +51,9 @@ class Gift:
     asked: bool = False
     checks: int = 0
     decided: bool = False
+    watched: bool = False
+    overdue: bool = False
+    given_up_for: Limit | None = None
 
     @property
     def identity(self) -> Identity:
@@ -59,8 +64,11 @@ class Gift:
         )
 
     def may_be_given_up(self, now_ms: int) -> bool:
-        """Long enough unanswered, and at least once really asked about (promise P3)."""
-        return self.asked and self.give_up_ms is not None and now_ms >= self.give_up_ms
+        """Long enough unanswered or in a limit's way, and at least once really asked about (P3)."""
+        if not self.asked:
+            return False
+        overdue = self.give_up_ms is not None and now_ms >= self.give_up_ms
+        return overdue or self.given_up_for is not None
 
 
 def pending_gift(read: GiftRead, *, now_ms: int, wall_ms: int, rules: CheckRules) -> Gift:

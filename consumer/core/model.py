@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
+from consumer.core.limits import Limit
+
 Headers = tuple[tuple[str, bytes | None], ...]
 
 
@@ -342,7 +344,18 @@ class ReportTrouble:
     detail: str
 
 
-Action = SendCheck | PauseIntake | ResumeIntake | ReportTrouble
+@dataclass(frozen=True, slots=True)
+class ReportGiveUps:
+    """Tell people: gifts are given up early for this limit.
+
+    From now on where `count` is None; else that this has ended, after so many.
+    """
+
+    limit: Limit
+    count: int | None
+
+
+Action = SendCheck | PauseIntake | ResumeIntake | ReportTrouble | ReportGiveUps
 
 
 # --- cuts --------------------------------------------------------------------------------------
@@ -391,3 +404,5 @@ class CheckRules:
     unknown_hold_min_ms: int = 2_000
     unknown_hold_max_ms: int = 60_000
     pending_gifts_max: int = 500_000
+    overdue_gifts_max: int = 100_000
+    replay_records_max: int = 1_000_000

@@ -10,11 +10,13 @@ whose result is neither in it nor committed. Until its result is cut a gift is s
 its records: a later record of it shares the result; after the cut it is a new one.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from consumer.core.gift import Identity
 from consumer.core.lease import Lease
+from consumer.core.limits import BOUNDS, RELIEVED_AT, Limit, Reached
 from consumer.core.metadata import (
     INSTANCE_CHARACTERS_MAX,
     METADATA_CHARACTERS_MAX,
@@ -38,11 +40,6 @@ RENEWAL_MS: Final = 1_000
 RENEWAL_ALONG_MS: Final = RENEWAL_MS // 2
 """A cut that is made anyway renews the leases that are half-way there."""
 
-FILL_PAUSE: Final = 0.90
-FILL_RESUME: Final = 0.80
-"""Intake pauses when the metadata is this full, and resumes below that: the gifts already read
-need room for their answers (design §4, "At 90 %")."""
-
 
 @dataclass(slots=True)
 class Said:
@@ -62,16 +59,26 @@ class PartitionCut:
 
 
 class Partition:
-    """One assignment of one partition; owns its progress, its windows and its outbox."""
+    """One assignment of one partition; owns its progress, its windows and its outbox.
 
-    def __init__(self, assigned: PartitionAssigned, lease: Lease, instance: str) -> None:
+    `relieved` says that gifts were given up early since the last cut, `withheld` how many more are
+    to be once their check has ended: both make room that the levels do not show yet.
+    """
+
+    def __init__(
+        self, assigned: PartitionAssigned, lease: Lease, instance: str, replay_records_max: int
+    ) -> None:
         self.partition = assigned.partition
         self.epoch = assigned.epoch
         self.lease = lease
         self.windows: dict[WindowKey, Window] = {}
         self.pending_count = 0
-        self.paused_reason: str | None = None
+        self.paused_for: tuple[Limit, ...] = ()
         self.fill = 0.0
+        self.reached = Reached()
+        self.relieved = False
+        self.withheld = 0
+        self._replay_records_max = replay_records_max
         answered = assigned.metadata.answered if assigned.metadata else b""
         self.progress = Progress(assigned.offset, answered)
         self._instance = instance
@@ -81,6 +88,32 @@ class Partition:
         self._uncut: list[Said] = []
         self._cut: list[Said] = []
         self._uncut_gifts: dict[Identity, Said] = {}
+
+    def levels(self) -> dict[Limit, float]:
+        """How much of the partition's own limits is used."""
+        replay = self.progress.position - self.progress.offset
+        return {Limit.REPLAY: replay / self._replay_records_max, Limit.MAP: self.fill}
+
+    def gauge(self) -> bool:
+        """Look which limits are reached; returns whether others are than before."""
+        relieving = self.relieved or self.withheld > 0
+        return self.reached.update(self.levels(), relieving=relieving)
+
+    def is_pressed(self) -> bool:
+        """Whether a limit is so nearly reached that gifts are given up early."""
+        return any(level >= BOUNDS[limit].relieve_at for limit, level in self.levels().items())
+
+    def relief_bounds(self) -> Iterator[tuple[Limit, int]]:
+        """For each limit that presses, the offset below which overdue gifts are given up.
+
+        The level goes with the span from the offset to commit to the position, so with all below
+        answered it falls to `RELIEVED_AT`.
+        """
+        position = self.progress.position
+        span = position - self.progress.offset
+        for limit, level in self.levels().items():
+            if level >= BOUNDS[limit].relieve_at:
+                yield limit, position - int(span * RELIEVED_AT / level)
 
     def find_uncut(self, identity: Identity) -> Said | None:
         """The result of a gift that is decided but not yet cut."""
@@ -132,6 +165,7 @@ class Partition:
             count //= 2
         self._take(fresh, count)
         self._last_cut_ms = now_ms
+        self.relieved = False
         offset = CutOffset(self.partition, self.epoch, self.progress.offset, text)
         self.progress.trim()
         return PartitionCut(offset, tuple(self._cut))
@@ -152,7 +186,7 @@ class Partition:
             position=self.progress.position,
             pending_gifts=self.pending_count,
             fill=self.fill,
-            paused_reason=self.paused_reason,
+            paused_for=self.paused_for,
             lease_left_ms=max(0, self.lease.until_ms - now_ms),
         )
 

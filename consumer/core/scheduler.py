@@ -9,7 +9,7 @@
 nothing; iteration follows insertion, or a heap with an explicit tie-break.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, assert_never
 
 from consumer.core.assignment import Assignment
@@ -18,6 +18,7 @@ from consumer.core.gift import Gift, Identity, pending_gift
 from consumer.core.hazard import Hazards
 from consumer.core.lease import take_over
 from consumer.core.limiter import Limiter
+from consumer.core.limits import GIVE_UP_AFTER, given_up_reason
 from consumer.core.model import (
     Action,
     Answer,
@@ -43,8 +44,10 @@ from consumer.core.model import (
     Trouble,
     WindowKey,
 )
+from consumer.core.overdue import OverdueGifts
 from consumer.core.partition import Partition, Said
 from consumer.core.reaction import Backoffs, trouble_of
+from consumer.core.relief import Relief
 from consumer.core.tally import CoreStatus, Tally
 from consumer.core.verdict import Clause, Verdict, gift_result, judge
 from consumer.core.window import Window
@@ -75,7 +78,9 @@ class Scheduler:
         )
         self._backoffs = Backoffs(jitter)
         self._dispatcher = Dispatcher(rules, self._limiter, self._backoffs, hazards)
-        self._assignment = Assignment(instance=instance, pending_gifts_max=rules.pending_gifts_max)
+        self._overdue = OverdueGifts()
+        self._assignment = Assignment(rules, self._overdue, instance=instance)
+        self._relief = Relief(self._assignment, self._overdue, rules.overdue_gifts_max)
         self._reports: list[ReportTrouble] = []
         self.tally = Tally()
 
@@ -101,12 +106,14 @@ class Scheduler:
                     partition.lease.draining = True
             case _:
                 assert_never(event)
+        self._relieve(now_ms, wall_ms)
 
     def poll(self, now_ms: int) -> list[Action]:
         """What is to be done now; each check returned already has its permit and its slot."""
         checks = self._dispatcher.poll(now_ms)
         reports, self._reports = self._reports, []
-        return [*map(SendCheck, checks), *self._assignment.wake(now_ms), *reports]
+        pauses = self._assignment.wake(now_ms)
+        return [*map(SendCheck, checks), *pauses, *reports, *self._relief.reports(now_ms)]
 
     def next_wakeup(self) -> int | None:
         """When to call `poll` if nothing happens before; may lie in the past."""
@@ -124,7 +131,9 @@ class Scheduler:
 
         It stays open until CutCommitted or CutAborted; one is open at a time.
         """
-        return self._assignment.cut(now_ms, wall_ms, partitions)
+        made = self._assignment.cut(now_ms, wall_ms, partitions)
+        self._relieve(now_ms, wall_ms)  # only now is known how full the maps are
+        return made
 
     def in_flight_of(self, partitions: frozenset[int] | None) -> int:
         """Checks in flight for these partitions; None means all."""
@@ -135,6 +144,10 @@ class Scheduler:
         """The core as people want to see it."""
         return CoreStatus(
             pending_gifts=self._assignment.pending_count,
+            pending_gifts_max=self._rules.pending_gifts_max,
+            overdue_gifts=self._overdue.count,
+            overdue_gifts_max=self._rules.overdue_gifts_max,
+            replay_records_max=self._rules.replay_records_max,
             windows=sum(len(partition.windows) for partition in self._assignment),
             rooms=len(self._limiter),
             requests_in_flight=self._dispatcher.in_flight,
@@ -195,6 +208,7 @@ class Scheduler:
         partition.progress.read((record.offset for record in event.records), event.next_offset)
         self._dispatcher.touch(touched, now_ms)
         self._assignment.note_renewal(partition)
+        self._assignment.note_levels(partition)
 
     def _take_in(
         self, partition: Partition, record: GiftRead, now_ms: int, wall_ms: int
@@ -279,15 +293,30 @@ class Scheduler:
         flight.window.last_error = error
         for gift in flight.gifts:
             gift.asked = gift.asked or asked
+        if asked:
+            self._note_failure(flight, flight.gifts, now_ms)
         self._wait_on(flight, flight.gifts, None, now_ms, wall_ms)
+
+    def _note_failure(self, flight: Flight, gifts: Sequence[Gift], now_ms: int) -> None:
+        """A check was written and told nothing about these gifts, which are not decided."""
+        self._overdue.failed(
+            flight.window,
+            gifts,
+            sent_ms=flight.sent_ms,
+            told_ms=flight.told_ms,
+            paused_ms=self._assignment.paused_ms,
+            now_ms=now_ms,
+        )
 
     def _look_again(self, flight: Flight, now_ms: int) -> None:
         """A check has ended: its window may be empty, and its room has other permits."""
-        window = flight.window
+        self._close_if_empty(flight.window, now_ms)
+        self._dispatcher.touch_room(flight.window.room, now_ms)
+
+    def _close_if_empty(self, window: Window, now_ms: int) -> None:
         if window.open and not window:
             self._dispatcher.close(window, now_ms)
             del self._assignment.owner_of(window.key.partition).windows[window.key]
-        self._dispatcher.touch_room(window.room, now_ms)
 
     # --- verdicts ------------------------------------------------------------------------------
 
@@ -315,8 +344,12 @@ class Scheduler:
         if unproven is not None:
             flight.window.last_error = unproven.value
             self._back_off(flight, Trouble.TRANSIENT, unproven.value, now_ms)
-        elif self._backoffs.succeeded(flight.window.key):
-            self._dispatcher.touch_all(now_ms)
+            self._note_failure(flight, undecided, now_ms)
+        else:
+            self._dispatcher.told(flight)
+            self._overdue.told(flight.window)
+            if self._backoffs.succeeded(flight.window.key):
+                self._dispatcher.touch_all(now_ms)
         self._wait_on(flight, undecided, flight.sent_ms, now_ms, wall_ms)
 
     def _wait_on(
@@ -332,11 +365,30 @@ class Scheduler:
         waiting: list[Gift] = []
         for gift in gifts:
             if gift.may_be_given_up(now_ms):
-                verdict = Verdict(Status.UNVERIFIED, f"gave up: {window.last_error}")
-                self._decide(window, gift, verdict, wall_ms, None)
+                self._give_up(window, gift, wall_ms)
             else:
                 waiting.append(gift)
         window.give_back(waiting, since_ms)
+
+    def _relieve(self, now_ms: int, wall_ms: int) -> None:
+        """Give up early those that local trouble makes stand in a limit's way (promise P5).
+
+        The end of a check in flight is awaited: its answer may still decide.
+        """
+        self._overdue.advance(now_ms)
+        for limit, (window, gift) in self._relief.choose(now_ms):
+            gift.given_up_for = limit
+            self._assignment.owner_of(window.key.partition).withheld += 1
+            if not gift.in_flight:
+                window.withdraw(gift)
+                self._give_up(window, gift, wall_ms)
+                self._close_if_empty(window, now_ms)
+
+    def _give_up(self, window: Window, gift: Gift, wall_ms: int) -> None:
+        limit = gift.given_up_for
+        self.tally.given_up[limit.value if limit is not None else GIVE_UP_AFTER] += 1
+        reason = f"{given_up_reason(limit)}: {window.last_error}"
+        self._decide(window, gift, Verdict(Status.UNVERIFIED, reason), wall_ms, None)
 
     def _decide(
         self, window: Window, gift: Gift, verdict: Verdict, wall_ms: int, request_id: str | None
@@ -347,6 +399,8 @@ class Scheduler:
             gift, verdict, partition=partition.partition, wall_ms=wall_ms, request_id=request_id
         )
         window.remove(gift)
+        self._overdue.decided(gift, window)
+        partition.withheld -= gift.given_up_for is not None
         self.tally.results[verdict.status.value] += 1
         self._assignment.count_pending(partition, -1)
         self._assignment.say(partition, Said(gift.offsets, result, gift.identity))

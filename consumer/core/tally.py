@@ -3,6 +3,8 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+from consumer.core.limits import Limit
+
 
 @dataclass(slots=True)
 class Tally:
@@ -14,6 +16,7 @@ class Tally:
     rooms_in_two_partitions: int = 0
     dead_letters: Counter[str] = field(default_factory=Counter)
     results: Counter[str] = field(default_factory=Counter)
+    given_up: Counter[str] = field(default_factory=Counter)
     answers: Counter[int] = field(default_factory=Counter)
     checks_lost: Counter[str] = field(default_factory=Counter)
     checks_unwritten: int = 0
@@ -31,7 +34,7 @@ class PartitionStatus:
     position: int
     pending_gifts: int
     fill: float
-    paused_reason: str | None
+    paused_for: tuple[Limit, ...]
     lease_left_ms: int
 
 
@@ -44,6 +47,10 @@ class CoreStatus:
     """
 
     pending_gifts: int
+    pending_gifts_max: int
+    overdue_gifts: int
+    overdue_gifts_max: int
+    replay_records_max: int
     windows: int
     rooms: int
     requests_in_flight: int

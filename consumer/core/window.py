@@ -51,7 +51,8 @@ class _Sums:
 class Window:
     """The pending gifts of one room and game; owns their waiting and nothing of their sending.
 
-    `due_ms` belongs to the dispatcher: when this window stands in its heap.
+    `due_ms` belongs to the dispatcher: when this window stands in its heap. `failing_since_ms` and
+    `fails_alone` belong to `overdue`: since when, and whether only, this window's checks fail.
     """
 
     __slots__ = (
@@ -61,6 +62,8 @@ class Window:
         "_order",
         "_proofs",
         "due_ms",
+        "failing_since_ms",
+        "fails_alone",
         "key",
         "last_error",
         "lease",
@@ -78,6 +81,8 @@ class Window:
         self.queued = False
         self.due_ms: int | None = None
         self.last_error: str | None = None
+        self.failing_since_ms: int | None = None
+        self.fails_alone = False
         self.waiting_count = 0
         self._gifts: dict[str, tuple[Gift, ...]] = {}
         self._classes: dict[int, _Sums] = {}
@@ -115,6 +120,12 @@ class Window:
             self._gifts[msg_id] = twins
         else:
             del self._gifts[msg_id]
+
+    def withdraw(self, gift: Gift) -> None:
+        """A waiting gift gets its verdict now, by no answer: as if its check had just ended."""
+        assert not gift.in_flight, "withdrawn while a check asks for it"
+        self._count(gift, -1)
+        gift.in_flight = True
 
     def take(self, count_max: int, hazard: Hazard, now_ms: int) -> list[Gift]:
         """Put up to `count_max` waiting gifts in flight, the most urgent where not all fit."""
@@ -212,10 +223,13 @@ class Window:
             del self._classes[gift.age_class]
 
 
-def _urgency(gift: Gift, hazard: Hazard, now_ms: int) -> tuple[bool, float]:
-    """Those whose absence would be proven first, then by chance, then by patience (design §6)."""
+def _urgency(gift: Gift, hazard: Hazard, now_ms: int) -> tuple[bool, bool, float]:
+    """Those whose absence would be proven first, then by chance, then by patience (design §6).
+
+    Of the former those never asked about go first: the others failed, and may fail for ever.
+    """
     waited_ms = now_ms - gift.since_ms
     if gift.age_class == PAST_PROOF:
-        return True, waited_ms
+        return True, not gift.asked, waited_ms
     chance = hazard.rates_per_ms[gift.age_class] * waited_ms
-    return False, chance + (waited_ms / PATIENCE_MS) ** 2
+    return False, False, chance + (waited_ms / PATIENCE_MS) ** 2

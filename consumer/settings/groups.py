@@ -180,10 +180,24 @@ class CommitSettings(_Group):
 
 
 class LimitsSettings(_Group):
-    """What is bounded; at a limit intake pauses, visibly."""
+    """What is bounded; at a limit overdue gifts are given up early or intake pauses, visibly."""
 
     pending_gifts_max: Annotated[int, Field(ge=1)] = 500_000
     """Gifts without a result, in memory."""
+    overdue_gifts_max: Annotated[int, Field(ge=1)] = 100_000
+    """Of these, gifts past their deadline that the API could not be asked about."""
+    replay_records_max: Annotated[int, Field(ge=1)] = 1_000_000
+    """Records of a partition that a successor would read again: from its oldest pending gift on."""
+
+    @model_validator(mode="after")
+    def _can_each_be_reached(self) -> Self:
+        # Else intake pauses for all before those that hold it up are given up.
+        if self.overdue_gifts_max >= self.pending_gifts_max:
+            raise ValueError("overdue_gifts_max must be smaller than pending_gifts_max")
+        # Pending gifts of one partition are all among its records to replay.
+        if self.replay_records_max < self.pending_gifts_max:
+            raise ValueError("replay_records_max must not be smaller than pending_gifts_max")
+        return self
 
 
 class FormatSettings(_Group):

@@ -6,13 +6,15 @@ from dataclasses import dataclass, field, replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from consumer.adapters.metrics import Metrics
+from consumer.core.limits import Limit
+from consumer.core.model import Cut, GiftResult, GiftSent, Status
 from consumer.core.tally import CoreStatus, PartitionStatus, Tally
 
-LABELS = {"partition", "status", "reason", "code", "trouble", "clause", "le"}
+LABELS = {"partition", "status", "reason", "code", "trouble", "clause", "limit", "le"}
 """All there may be; a room or a MsgId would make a series for each."""
 
 PARTITION = PartitionStatus(
-    partition=3, offset=10, position=60, pending_gifts=5, fill=0.25, paused_reason=None,
+    partition=3, offset=10, position=60, pending_gifts=5, fill=0.25, paused_for=(),
     lease_left_ms=1_500,
 )  # fmt: skip
 
@@ -38,7 +40,8 @@ class Watched:
 def status(*partitions: PartitionStatus, tally: Tally | None = None) -> CoreStatus:
     """A core with these partitions."""
     return CoreStatus(
-        pending_gifts=7, windows=4, rooms=3, requests_in_flight=2, windows_queued=1,
+        pending_gifts=7, pending_gifts_max=20, overdue_gifts=6,
+        overdue_gifts_max=10, replay_records_max=100, windows=4, rooms=3, requests_in_flight=2, windows_queued=1,
         scopes_in_trouble=1, troubles=("game g: this_game: gone",), partitions=partitions,
         tally=tally or Tally(),
     )  # fmt: skip
@@ -47,7 +50,7 @@ def status(*partitions: PartitionStatus, tally: Tally | None = None) -> CoreStat
 def watched(core: CoreStatus, kafka: Figures | None = None) -> tuple[Metrics, Watched]:
     """Metrics that read what can be changed."""
     now = Watched(core, kafka or Figures())
-    metrics = Metrics()
+    metrics = Metrics(check_timeout_ms=30_000)
     metrics.watch(lambda: now.core, lambda: now.kafka)
     return metrics, now
 
@@ -105,7 +108,7 @@ def test_a_counter_moves_between_two_scrapes() -> None:
 def test_a_partitions_series_go_when_it_goes() -> None:
     """A partition that another process owns now would else show its last value for ever."""
     metrics, now = watched(
-        status(PARTITION, replace(PARTITION, partition=4, paused_reason="its map is full")),
+        status(PARTITION, replace(PARTITION, partition=4, paused_for=(Limit.MAP,))),
         Figures(intake_lag={3: 100, 4: 0}),
     )
     before = samples(metrics)
@@ -117,6 +120,29 @@ def test_a_partitions_series_go_when_it_goes() -> None:
     assert before["giftcheck_intake_lag_records{partition=3}"] == 100
     assert after["giftcheck_intake_lag_records{partition=3}"] == 90
     assert [name for name in after if "partition=4" in name] == []
+
+
+def test_a_pause_shows_its_limits_and_a_partition_where_it_stands() -> None:
+    """Every limit has its series, reached or not; an idle partition's lease bothers nobody."""
+    full = replace(PARTITION, partition=4, paused_for=(Limit.REPLAY, Limit.MAP), lease_left_ms=700)
+    idle = replace(PARTITION, partition=5, pending_gifts=0, lease_left_ms=0)
+    metrics, now = watched(status(PARTITION, full, idle))
+    now.core.tally.given_up["map"] += 3
+    expected = {
+        "giftcheck_intake_paused{reason=map}": 1,
+        "giftcheck_intake_paused{reason=replay_records_max}": 1,
+        "giftcheck_intake_paused{reason=pending_gifts_max}": 0,
+        "giftcheck_intake_paused{reason=overdue_gifts_max}": 0,
+        "giftcheck_given_up_total{limit=map}": 3,
+        "giftcheck_overdue_gifts": 6,
+        "giftcheck_partition_offset{partition=4}": 10,
+        "giftcheck_partition_position{partition=4}": 60,
+        "giftcheck_lease_left_seconds": 0.7,
+    }
+    found = samples(metrics)
+    assert expected == {name: found.get(name) for name in expected}
+    now.core = status(idle)
+    assert "giftcheck_lease_left_seconds" not in samples(metrics)
 
 
 def test_the_kafka_threads_figures_are_read_at_the_scrape() -> None:
@@ -132,7 +158,7 @@ def test_the_kafka_threads_figures_are_read_at_the_scrape() -> None:
 
 def test_a_check_is_observed_in_seconds_and_ids() -> None:
     """Base units: 250 ms are 0.25."""
-    metrics = Metrics()
+    metrics = Metrics(check_timeout_ms=30_000)
     metrics.check_ended(40, 250)
     metrics.check_ended(2, 10)
     found = samples(metrics)
@@ -140,6 +166,22 @@ def test_a_check_is_observed_in_seconds_and_ids() -> None:
     assert found["giftcheck_check_duration_seconds_count"] == 2
     assert found["giftcheck_check_ids_sum"] == 42
     assert found["giftcheck_check_ids_bucket{le=2.0}"] == 1
+
+
+def test_a_committed_cut_is_observed_with_the_delay_of_each_of_its_results() -> None:
+    """A gift's delay is that of its verdict after its start: deadline less the time-out."""
+    metrics = Metrics(check_timeout_ms=30_000)
+    sent = GiftSent("room", "game", "m0", 1)
+    result = GiftResult(
+        sent, "id", Status.FAILED, synthetic=False, result_code=10_003, reason=None,
+        game_timestamp=None, request_id=None, checks=1,
+        deadline=100_000, decided_at=72_000, source_partition=3, source_offset=10,
+    )  # fmt: skip
+    metrics.cut_committed(Cut(1, (), (result, result), ()), 20)
+    found = samples(metrics)
+    assert found["giftcheck_transaction_duration_seconds_sum"] == 0.02
+    assert found["giftcheck_result_delay_seconds_sum{status=FAILED}"] == 4
+    assert found["giftcheck_result_delay_seconds_count{status=SUCCEEDED}"] == 0
 
 
 def test_labels_are_bounded_and_every_metric_explains_itself() -> None:
@@ -155,7 +197,7 @@ def test_labels_are_bounded_and_every_metric_explains_itself() -> None:
 
 def test_two_processes_in_one_interpreter_have_their_own_metrics() -> None:
     """No global registry: what one counts the other does not show."""
-    first, second = Metrics(), Metrics()
+    first, second = Metrics(check_timeout_ms=30_000), Metrics(check_timeout_ms=30_000)
     first.check_ended(1, 1)
     assert samples(first)["giftcheck_check_ids_count"] == 1
     assert samples(second)["giftcheck_check_ids_count"] == 0

@@ -4,9 +4,11 @@ import random
 
 import pytest
 
-from consumer.core.assignment import MAP_FULL, PENDING_FULL, Assignment
+from consumer.core.assignment import Assignment
 from consumer.core.lease import Lease
+from consumer.core.limits import Limit, pause_reason
 from consumer.core.model import (
+    CheckRules,
     Cut,
     CutAborted,
     CutCommitted,
@@ -14,15 +16,19 @@ from consumer.core.model import (
     PauseIntake,
     ResumeIntake,
 )
+from consumer.core.overdue import OverdueGifts
 from consumer.core.partition import Partition, Said
 from tests.core.builders import NOW_MS, WALL_MS, make_assigned, make_refused
 
 SEED = 20_240_229
+MAP_FULL = pause_reason((Limit.MAP,))
+PENDING_FULL = pause_reason((Limit.PENDING,))
 
 
 def make_assignment(*partitions: int, pending_gifts_max: int = 100) -> Assignment:
     """An assignment whose partitions have each been committed once."""
-    assignment = Assignment(instance="pod-0", pending_gifts_max=pending_gifts_max)
+    rules = CheckRules(pending_gifts_max=pending_gifts_max)
+    assignment = Assignment(rules, OverdueGifts(), instance="pod-0")
     for partition in partitions:
         assignment.add(make_assigned(partition), Lease(opens_ms=NOW_MS))
     if partitions:
@@ -67,7 +73,7 @@ def partitions_of(made: Cut) -> list[int]:
 
 def test_an_assignment_wants_to_be_committed_at_once() -> None:
     """Also without a single record."""
-    assignment = Assignment(instance="pod-0", pending_gifts_max=100)
+    assignment = make_assignment()
     assert not assignment.wants_cut()
     assignment.add(make_assigned(3), Lease(opens_ms=NOW_MS))
     assert assignment.wants_cut()
@@ -77,7 +83,7 @@ def test_an_assignment_wants_to_be_committed_at_once() -> None:
 
 def test_an_aborted_assignment_is_committed_with_the_next_cut() -> None:
     """An idle partition too: before its commit nothing holds its place, and no check may go out."""
-    assignment = Assignment(instance="pod-0", pending_gifts_max=100)
+    assignment = make_assignment()
     assignment.add(make_assigned(3), Lease(opens_ms=NOW_MS))
     assignment.end_cut(CutAborted(cut(assignment).cut_id))
     assert assignment.wants_cut()
@@ -311,7 +317,7 @@ def test_intake_of_a_partition_pauses_while_its_map_is_nearly_full() -> None:
     fill_map(assignment, owner, 0.90)
     told.append(assignment.wake(NOW_MS))
     owner.fill = 0.80
-    assignment._pauses_stale = True
+    assignment.note_levels(owner)
     told.append(assignment.wake(NOW_MS))
     pending = [n for n in range(owner.progress.position) if not answered(owner, n)]
     for offset in pending:

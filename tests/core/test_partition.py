@@ -14,7 +14,8 @@ from tests.core.builders import NOW_MS, WALL_MS, make_assigned, make_metadata, m
 def make_partition(offset: int = 0, metadata: PartitionMetadata | None = None) -> Partition:
     """A partition assigned now, whose lease is held."""
     assigned = make_assigned(offset=offset, metadata=metadata)
-    return Partition(assigned, Lease(opens_ms=NOW_MS, until_ms=NOW_MS + 3_000), "pod-0")
+    lease = Lease(opens_ms=NOW_MS, until_ms=NOW_MS + 3_000)
+    return Partition(assigned, lease, "pod-0", replay_records_max=1_000_000)
 
 
 def letter(*offsets: int, identity: Identity | None = None) -> Said:
@@ -214,8 +215,8 @@ def test_the_status_says_where_the_partition_is() -> None:
         status.offset,
         status.position,
         status.pending_gifts,
-        status.paused_reason,
+        status.paused_for,
         status.lease_left_ms,
-    ) == (0, 1, 2, 0, None, 2_000)
+    ) == (0, 1, 2, 0, (), 2_000)
     assert 0 < status.fill < 0.05
     assert partition.status(NOW_MS + 9_000).lease_left_ms == 0

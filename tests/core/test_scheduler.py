@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from consumer.core.assignment import PENDING_FULL
+from consumer.core.limits import Limit
 from consumer.core.metadata import decode_metadata
 from consumer.core.model import (
     Answer,
@@ -589,14 +589,15 @@ def test_answers_that_never_prove_anything_end_in_unverified(
 
 def test_intake_pauses_at_pending_gifts_max_and_resumes_when_a_fifth_is_decided() -> None:
     """The pause is told, with its reason, and so is its end."""
+    pause = PauseIntake(0, 1, "limits.pending_gifts_max: full")
     harness = Harness(rules=CheckRules(pending_gifts_max=10), api=say_consumed)
     harness.assign()
     harness.read(*(make_record(n) for n in range(10)))
     harness.turn()
-    assert [PauseIntake(0, 1, PENDING_FULL)] == harness.told
-    assert harness.scheduler.status(harness.now_ms).partitions[0].paused_reason == PENDING_FULL
+    assert [pause] == harness.told
+    assert harness.scheduler.status(harness.now_ms).partitions[0].paused_for == (Limit.PENDING,)
     harness.run(1_000)
-    assert [PauseIntake(0, 1, PENDING_FULL), ResumeIntake(0, 1)] == harness.told
+    assert [pause, ResumeIntake(0, 1)] == harness.told
 
 
 def test_nothing_is_kept_for_what_is_done() -> None:

@@ -378,6 +378,27 @@ def test_a_verdict_without_a_check_is_a_programming_error() -> None:
         window.remove(gift)
 
 
+def test_a_waiting_gift_can_be_decided_without_a_check_once_it_is_withdrawn() -> None:
+    """It collects nothing any more; one in flight has its check to wait for."""
+    window = make_window()
+    gone, asked = add(window, "a", "b")
+    window.withdraw(gone)
+    window.remove(gone)
+    assert (1, [asked]) == (window.waiting_count, list(window))
+    window.take(100, PRIOR, NOW_MS)
+    with pytest.raises(AssertionError, match="while a check asks"):
+        window.withdraw(asked)
+
+
+def test_of_gifts_past_their_proof_those_never_asked_about_go_first() -> None:
+    """The others have failed, and where checks go on failing the rest would never be asked."""
+    window = make_window()
+    for gift in add(window, "a", "b", "c"):
+        gift.asked = gift.read.sent.msg_id != "c"
+    window.advance(NOW_MS + 40_000)
+    assert taken(window, 1, NOW_MS + 40_000) == ["c"]
+
+
 def test_a_gift_changes_class_at_most_once_for_each_class() -> None:
     """However long it stays pending, its moves are bounded."""
     window = make_window()

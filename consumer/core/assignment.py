@@ -5,7 +5,8 @@ pulled: `wants_cut` says that there is something to say, the Kafka side asks wit
 with CutCommitted or CutAborted how it ended. One is open at a time.
 
 Intake of a partition pauses while its map of answered offsets is nearly full, and that of all
-partitions while `pending_gifts_max` is reached; every pause has a reason that people see.
+partitions while `pending_gifts_max` is reached, or while all maps together are too much to be
+committed; every pause has a reason that people see.
 """
 
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from consumer.core.lease import Lease
+from consumer.core.metadata import METADATA_BYTES_MAX, TextLimit
 from consumer.core.model import (
     Action,
     Cut,
@@ -26,12 +28,14 @@ from consumer.core.model import (
     ResumeIntake,
 )
 from consumer.core.partition import FILL_PAUSE, FILL_RESUME, Partition, Said
+from consumer.core.volume import CUT_BYTES_MAX, Volume
 
 PENDING_RESUME: Final = 0.8
 """Intake that paused at `pending_gifts_max` resumes at this share of it."""
 
 MAP_FULL: Final = "the map of answered offsets is nearly full"
 PENDING_FULL: Final = "limits.pending_gifts_max is reached"
+MAPS_FULL: Final = "the maps of all partitions are too much for one process to commit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,8 @@ class Assignment:
         self._pauses_stale = False
         self._cut_count = 0
         self._open_cut: _OpenCut | None = None
+        self._text_limit = TextLimit()
+        self._volume = Volume()
         self._news = False
         self._renewal_ms: int | None = None
 
@@ -129,18 +135,27 @@ class Assignment:
     def cut(self, now_ms: int, wall_ms: int, partitions: frozenset[int] | None) -> Cut | None:
         """All that can be said now, for one transaction; None if there is nothing.
 
-        Restricted to `partitions`, or draining, all of them are in it: they are handed over.
+        A partition that drains is in one more cut, whatever it has to say: it is handed over. If
+        the metadata is more than a transaction takes, those that were cut longest ago come
+        first, and the others are the `rest`.
         """
         assert self._open_cut is None, "a cut is still open"
+        due = [one for one in self.select(partitions) if one.belongs_into_cut(now_ms)]
+        due.sort(key=_last_cut_ms)
         offsets: list[CutOffset] = []
         events: list[GiftResult | DeadLetter] = []
-        for partition in self.select(partitions):
-            if not (partition.lease.draining or partition.belongs_into_cut(now_ms)):
+        metadata_bytes = 0
+        rest = False
+        for partition in due:
+            share = partition.cut(now_ms, wall_ms, self._text_limit)
+            if share is None:
                 continue
-            share = partition.cut(now_ms, wall_ms)
-            if share is not None:
-                offsets.append(share.offset)
-                events += (said.event for said in share.said)
+            offsets.append(share.offset)
+            events += (said.event for said in share.said)
+            metadata_bytes += partition.metadata_bytes
+            rest = metadata_bytes > CUT_BYTES_MAX - METADATA_BYTES_MAX and partition is not due[-1]
+            if rest:
+                break
         self._plan_next_cut()
         if not offsets:
             return None
@@ -151,6 +166,8 @@ class Assignment:
             offsets=tuple(offsets),
             results=tuple(event for event in events if isinstance(event, GiftResult)),
             dead_letters=tuple(event for event in events if isinstance(event, DeadLetter)),
+            rest=rest,
+            interval_ms=self._volume.interval_ms(metadata_bytes),
         )
 
     def end_cut(self, event: CutCommitted | CutAborted) -> tuple[int, list[Partition]]:
@@ -165,6 +182,9 @@ class Assignment:
         found = (self.find(offset.partition, offset.epoch) for offset in ended.offsets)
         members = [partition for partition in found if partition is not None]
         if isinstance(event, CutAborted):
+            if event.metadata_refused:
+                refused = (offset.metadata for offset in ended.offsets)
+                self._text_limit = self._text_limit.lowered(refused)
             for partition in members:
                 partition.aborted()
                 self._news = True
@@ -179,6 +199,7 @@ class Assignment:
         self._renewal_ms = None
         for partition in self:
             self.note_renewal(partition)
+        self._volume.note(sum(partition.metadata_bytes for partition in self))
         self._pauses_stale = True
 
     def _pauses(self) -> list[Action]:
@@ -196,5 +217,11 @@ class Assignment:
     def _pause_reason(self, partition: Partition) -> str | None:
         if self._intake_full:
             return PENDING_FULL
+        if self._volume.exceeded:
+            return MAPS_FULL
         bound = FILL_RESUME if partition.paused_reason == MAP_FULL else FILL_PAUSE
         return MAP_FULL if partition.fill >= bound else None
+
+
+def _last_cut_ms(partition: Partition) -> int:
+    return partition.last_cut_ms

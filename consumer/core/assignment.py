@@ -5,7 +5,7 @@ pulled: `wants_cut` says that there is something to say, the Kafka side asks wit
 with CutCommitted or CutAborted how it ended. One is open at a time.
 
 Intake pauses while a limit is reached (`limits`): that of one partition for its map and its records
-to replay, that of all for the process's gifts. People see for which.
+to replay, that of all for the process's gifts and for its metadata. People see for which.
 """
 
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from consumer.core.lease import Lease
 from consumer.core.limits import Limit, Reached, pause_reason
+from consumer.core.metadata import METADATA_BYTES_MAX, TextLimit
 from consumer.core.model import (
     Action,
     CheckRules,
@@ -28,6 +29,7 @@ from consumer.core.model import (
 )
 from consumer.core.overdue import OverdueGifts
 from consumer.core.partition import Partition, Said
+from consumer.core.volume import CUT_BYTES_MAX, Volume
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ class Assignment:
         self._paused_ms: int | None = None
         self._cut_count = 0
         self._open_cut: _OpenCut | None = None
+        self._text_limit = TextLimit()
+        self._volume = Volume()
         self._news = False
         self._renewal_ms: int | None = None
 
@@ -139,6 +143,7 @@ class Assignment:
         levels = {
             Limit.PENDING: self._pending_count / self._rules.pending_gifts_max,
             Limit.OVERDUE: self._overdue.count / self._rules.overdue_gifts_max,
+            Limit.VOLUME: self._volume.level,
         }
         for partition in self._ungauged:
             self._pauses_stale |= partition.gauge()
@@ -155,19 +160,28 @@ class Assignment:
     def cut(self, now_ms: int, wall_ms: int, partitions: frozenset[int] | None) -> Cut | None:
         """All that can be said now, for one transaction; None if there is nothing.
 
-        Restricted to `partitions`, or draining, all of them are in it: they are handed over.
+        A partition that drains is in one more cut, whatever it has to say: it is handed over. If
+        the metadata is more than a transaction takes, those that were cut longest ago come
+        first, and the others are the `rest`.
         """
         assert self._open_cut is None, "a cut is still open"
+        due = [one for one in self.select(partitions) if one.belongs_into_cut(now_ms)]
+        due.sort(key=_last_cut_ms)
         offsets: list[CutOffset] = []
         events: list[GiftResult | DeadLetter] = []
-        for partition in self.select(partitions):
-            if not (partition.lease.draining or partition.belongs_into_cut(now_ms)):
-                continue
-            share = partition.cut(now_ms, wall_ms)
+        metadata_bytes = 0
+        rest = False
+        for partition in due:
+            share = partition.cut(now_ms, wall_ms, self._text_limit)
             self.note_levels(partition)
-            if share is not None:
-                offsets.append(share.offset)
-                events += (said.event for said in share.said)
+            if share is None:
+                continue
+            offsets.append(share.offset)
+            events += (said.event for said in share.said)
+            metadata_bytes += partition.metadata_bytes
+            rest = metadata_bytes > CUT_BYTES_MAX - METADATA_BYTES_MAX and partition is not due[-1]
+            if rest:
+                break
         self._plan_next_cut()
         if not offsets:
             return None
@@ -178,6 +192,8 @@ class Assignment:
             offsets=tuple(offsets),
             results=tuple(event for event in events if isinstance(event, GiftResult)),
             dead_letters=tuple(event for event in events if isinstance(event, DeadLetter)),
+            rest=rest,
+            interval_ms=self._volume.interval_ms(metadata_bytes),
         )
 
     def end_cut(self, event: CutCommitted | CutAborted) -> tuple[int, list[Partition]]:
@@ -192,6 +208,9 @@ class Assignment:
         found = (self.find(offset.partition, offset.epoch) for offset in ended.offsets)
         members = [partition for partition in found if partition is not None]
         if isinstance(event, CutAborted):
+            if event.metadata_refused:
+                refused = (offset.metadata for offset in ended.offsets)
+                self._text_limit = self._text_limit.lowered(refused)
             for partition in members:
                 partition.aborted()
                 self._news = True
@@ -206,6 +225,7 @@ class Assignment:
         self._renewal_ms = None
         for partition in self:
             self.note_renewal(partition)
+        self._volume.note(sum(partition.metadata_bytes for partition in self))
 
     def _pauses(self, now_ms: int) -> list[Action]:
         """The pauses that begin, with one more reason or end now."""
@@ -223,3 +243,7 @@ class Assignment:
         elif self._paused_ms is None:
             self._paused_ms = now_ms
         return actions
+
+
+def _last_cut_ms(partition: Partition) -> int:
+    return partition.last_cut_ms

@@ -4,7 +4,7 @@ Every limit has a *level*: how much of it is used, 1 for all. A limit is reached
 stays so until its level is under `resume_at`: that distance keeps intake from stuttering. Each
 limit remembers this by itself, so that one that comes and goes leaves the others as they are.
 
-Limits of the process (gifts in memory) pause all partitions; those of a partition (what its
+Limits of the process (gifts in memory, metadata to commit) pause all partitions; those of a partition (what its
 oldest pending gift holds back) pause that one.
 """
 
@@ -21,6 +21,7 @@ class Limit(Enum):
     OVERDUE = "overdue_gifts_max"
     REPLAY = "replay_records_max"
     MAP = "map"
+    VOLUME = "metadata"
 
 
 class Bounds(NamedTuple):
@@ -42,6 +43,7 @@ BOUNDS: Final[Mapping[Limit, Bounds]] = {
     Limit.REPLAY: Bounds(0.95, 1.0, 0.8, "limits.replay_records_max"),
     # The gifts already read need room for their answers.
     Limit.MAP: Bounds(0.9, 0.9, 0.8, "the map of answered offsets"),
+    Limit.VOLUME: Bounds(math.inf, 1.0, 0.8, "the maps of all partitions for one process"),
 }
 """In the order in which people are told of several at once."""
 

@@ -282,9 +282,13 @@ class CutCommitted:
 
 @dataclass(frozen=True, slots=True)
 class CutAborted:
-    """The transaction that held a cut is known not to be committed."""
+    """The transaction that held a cut is known not to be committed.
+
+    `metadata_refused`: because the broker found an offset's metadata too large.
+    """
 
     cut_id: int
+    metadata_refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,13 +380,17 @@ class Cut:
     """The consistent set of results and progress that one transaction commits.
 
     Holds an offset for every partition that has a result or a dead letter in it: the only fence
-    there is (design §4).
+    there is (design §4). `rest`: there is more that one transaction does not take. `interval_ms`:
+    so long after this one the next may be asked for, at the earliest, unless all is to be handed
+    over.
     """
 
     cut_id: int
     offsets: tuple[CutOffset, ...]
     results: tuple[GiftResult, ...]
     dead_letters: tuple[DeadLetter, ...]
+    rest: bool = False
+    interval_ms: int = 0
 
 
 # --- rules -------------------------------------------------------------------------------------

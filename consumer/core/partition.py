@@ -3,25 +3,27 @@
 A result lives in the outbox from its verdict until the transaction that holds it is *committed*:
 
     decided ──► uncut ──cut──► cut ──committed──► gone
-                                └──aborted: stays; the next cut holds it again
+                  ▲             │
+                  └───aborted───┘
 
-Bits in the map of answered offsets are set when the result is cut, and stay: no cut holds a bit
-whose result is neither in it nor committed. Until its result is cut a gift is still pending for
-its records: a later record of it shares the result; after the cut it is a new one.
+Bits in the map of answered offsets are set when the result is cut, and cleared if the cut aborts:
+no cut holds a bit whose result is neither in it nor committed. Until its result is first cut a
+gift is still pending for its records: a later record of it shares the result; after the cut it is
+a new one, also if the cut aborts.
+
+**Where not everything fits the metadata**, answers are held back, highest offsets first. One cut
+always fits: that of no answer at all, whose map is the one committed last. So the lease is kept,
+the oldest gifts go on being asked about, and their answers shorten the map.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from consumer.core.gift import Identity
 from consumer.core.lease import Lease
 from consumer.core.limits import BOUNDS, RELIEVED_AT, Limit, Reached
-from consumer.core.metadata import (
-    INSTANCE_CHARACTERS_MAX,
-    METADATA_CHARACTERS_MAX,
-    encode_metadata,
-)
+from consumer.core.metadata import MetadataDraft, TextLimit, draft_metadata
 from consumer.core.model import (
     CutOffset,
     DeadLetter,
@@ -38,7 +40,12 @@ RENEWAL_MS: Final = 1_000
 """With something pending a partition is in a cut at least this often: a third of the lease."""
 
 RENEWAL_ALONG_MS: Final = RENEWAL_MS // 2
-"""A cut that is made anyway renews the leases that are half-way there."""
+"""A cut that is made anyway renews the leases that are half-way there. Answers held back are
+tried again as often: trying them all costs as much each time."""
+
+SAID_MAX: Final = 10_000
+"""Answers of one partition in one cut: the 10 ms that their bits take at most must not become
+more where many were held back. Twenty cuts a second then hold 200,000."""
 
 
 @dataclass(slots=True)
@@ -81,10 +88,16 @@ class Partition:
         self._replay_records_max = replay_records_max
         answered = assigned.metadata.answered if assigned.metadata else b""
         self.progress = Progress(assigned.offset, answered)
+        # The end of what is answered and committed: maps must reach so far, gaps above need not.
+        self._reach = assigned.offset // 8 * 8 + 8 * len(answered)
         self._instance = instance
         self._since_wall_ms = assigned.since_wall_ms
         # None: an assignment is committed at once, idle or not, and again after an abort
         self._last_cut_ms: int | None = None
+        self._last_characters = 0
+        self._held_back = False
+        self._cut_draining = False
+        self.metadata_bytes = 0
         self._uncut: list[Said] = []
         self._cut: list[Said] = []
         self._uncut_gifts: dict[Identity, Said] = {}
@@ -126,56 +139,75 @@ class Partition:
             self._uncut_gifts[said.identity] = said
 
     def has_uncut(self) -> bool:
-        """Whether there is something to commit but a renewal: an assignment is, or an abort."""
-        return self._last_cut_ms is None or bool(self._uncut)
+        """Whether there is something to commit at once: an assignment is, and an abort."""
+        fresh = bool(self._uncut) and not self._held_back
+        draining = self.lease.draining and not self._cut_draining
+        return self._last_cut_ms is None or fresh or draining
 
     def renewal_ms(self) -> int | None:
-        """When the lease wants a commit; None while nothing is pending."""
-        if self._last_cut_ms is None or not self.pending_count:
+        """When the lease wants a commit, or what was held back; None while nothing is pending."""
+        if self._last_cut_ms is None:
             return None
-        return self._last_cut_ms + RENEWAL_MS
+        if self._held_back:
+            return self._last_cut_ms + RENEWAL_ALONG_MS
+        return self._last_cut_ms + RENEWAL_MS if self.pending_count else None
 
     def belongs_into_cut(self, now_ms: int) -> bool:
         """Whether a cut made now should hold this partition: news, or a renewal."""
-        renewal_ms = self.renewal_ms()
-        return self.has_uncut() or (
-            renewal_ms is not None and now_ms >= renewal_ms - (RENEWAL_MS - RENEWAL_ALONG_MS)
-        )
+        if self.has_uncut():
+            return True
+        return self.renewal_ms() is not None and now_ms >= self.last_cut_ms + RENEWAL_ALONG_MS
 
-    def cut(self, now_ms: int, wall_ms: int) -> PartitionCut | None:
-        """Everything said so far with the progress that goes with it.
+    @property
+    def last_cut_ms(self) -> int:
+        """When it was last cut: those longest ago come first; -1 for never, or aborted."""
+        return -1 if self._last_cut_ms is None else self._last_cut_ms
 
-        What does not fit the metadata stays for the next cut, highest offsets first. None: the
-        map is so full that not even the progress fits; then nothing is lost, the cut is late.
+    def cut(self, now_ms: int, wall_ms: int, limit: TextLimit) -> PartitionCut | None:
+        """As much of what was said as fits, lowest offsets first, and the progress with it.
+
+        None: not even the progress fits, for it came from a process that packs better than this
+        one (another zlib). Then nothing is lost, the cut is late.
         """
-        fresh = sorted(self._uncut, key=lambda said: said.offsets[0])
+        fresh = self._sayable()
         count = len(fresh)
         drained = self.lease.is_drained(now_ms)
-        while True:
-            answered = [offset for said in fresh[:count] for offset in said.offsets]
-            self.progress.answer(answered)
-            text = self._metadata(wall_ms, drained=drained)
-            characters = len(text) - len(self._instance) + INSTANCE_CHARACTERS_MAX
-            self.fill = characters / METADATA_CHARACTERS_MAX
-            if characters <= METADATA_CHARACTERS_MAX:
-                break
-            self.progress.withdraw(answered)
-            if not count:
-                return None
-            count //= 2
-        self._take(fresh, count)
+        self.progress.answer(_offsets_of(fresh))
+        draft = self._draft(fresh, wall_ms, limit, drained=drained)
+        self.fill = min(1.0, draft.characters(limit) / limit.characters_max)
+        text = draft.text(limit)
+        while text is None and count:
+            fewer = self._fitting(count, draft.characters(limit), limit)
+            self.progress.withdraw(_offsets_of(fresh[fewer:count]))
+            count = fewer
+            draft = self._draft(fresh[:count], wall_ms, limit, drained=drained)
+            text = draft.text(limit)
+        if text is None:
+            # Accepted before the limit was lowered: it is what the broker holds already.
+            text = draft._replace(reserve=0).text(TextLimit())
+        if text is None:
+            return None
+        self._take(fresh[:count])
+        self._held_back = bool(self._uncut) and count < SAID_MAX
         self._last_cut_ms = now_ms
         self.relieved = False
+        self._last_characters = draft.characters(limit)
+        self._cut_draining = self.lease.draining
+        self.metadata_bytes = len(text.encode())
         offset = CutOffset(self.partition, self.epoch, self.progress.offset, text)
-        self.progress.trim()
         return PartitionCut(offset, tuple(self._cut))
 
     def committed(self) -> None:
         """The transaction with the last cut is committed."""
-        self._cut.clear()
+        self._reach = self._reach_with(self._cut)
+        self._cut = []
+        self.progress.trim()
 
     def aborted(self) -> None:
         """It is known not to be committed: all of it is to be said again, and the lease renewed."""
+        self.progress.withdraw(_offsets_of(self._cut))
+        self._uncut = self._cut + self._uncut
+        self._cut = []
         self._last_cut_ms = None
 
     def status(self, now_ms: int) -> PartitionStatus:
@@ -190,21 +222,61 @@ class Partition:
             lease_left_ms=max(0, self.lease.until_ms - now_ms),
         )
 
-    def _take(self, fresh: list[Said], count: int) -> None:
-        """Move the first `count` from uncut to cut: their gifts are no longer pending."""
-        for said in fresh[:count]:
-            if said.identity is not None:
-                del self._uncut_gifts[said.identity]
-        self._cut += fresh[:count]
-        self._uncut = fresh[count:]
+    def _sayable(self) -> list[Said]:
+        """What the next cut may hold, lowest offsets first; its order is also `_uncut`'s."""
+        self._uncut.sort(key=_first_offset)
+        horizon = self.progress.horizon
+        if self.progress.position <= horizon:
+            return self._uncut[:SAID_MAX]
+        return [said for said in self._uncut if said.offsets[-1] < horizon][:SAID_MAX]
 
-    def _metadata(self, wall_ms: int, *, drained: bool) -> str:
-        return encode_metadata(
-            PartitionMetadata(
-                instance=self._instance,
-                cut_wall_ms=wall_ms,
-                since_wall_ms=self._since_wall_ms,
-                drained=drained,
-                answered=self.progress.bitmap(),
-            )
+    def _fitting(self, count: int, characters: int, limit: TextLimit) -> int:
+        """How many of `count` answers will fit, if all need so many characters; 0 after 1.
+
+        Answers with higher offsets make the map grow faster than those before them, so between
+        the last text and this one a straight line lies above it. At least one is tried: the
+        oldest pending offset may be in it, which shortens the map.
+        """
+        room = limit.characters_max - self._last_characters
+        grown = characters - self._last_characters
+        if count == 1:
+            return 0
+        if room <= 0 or grown <= 0:
+            return 1
+        return max(1, min(count // 2, count * room // grown))
+
+    def _take(self, taken: list[Said]) -> None:
+        """Move these from uncut to cut: their gifts are no longer pending."""
+        for said in taken:
+            if said.identity is not None and self._uncut_gifts.get(said.identity) is said:
+                del self._uncut_gifts[said.identity]
+        if len(taken) == len(self._uncut):
+            self._uncut = []
+        else:
+            gone = set(map(id, taken))
+            self._uncut = [said for said in self._uncut if id(said) not in gone]
+        self._cut = taken
+
+    def _reach_with(self, said: list[Said]) -> int:
+        """How far a map reaches that holds these answers."""
+        return max([self._reach, *(one.offsets[-1] + 1 for one in said)])
+
+    def _draft(
+        self, said: list[Said], wall_ms: int, limit: TextLimit, *, drained: bool
+    ) -> MetadataDraft:
+        metadata = PartitionMetadata(
+            instance=self._instance,
+            cut_wall_ms=wall_ms,
+            since_wall_ms=self._since_wall_ms,
+            drained=drained,
+            answered=self.progress.bitmap(self._reach_with(said)),
         )
+        return draft_metadata(metadata, limit)
+
+
+def _first_offset(said: Said) -> int:
+    return said.offsets[0]
+
+
+def _offsets_of(said: Iterable[Said]) -> Iterator[int]:
+    return (offset for one in said for offset in one.offsets)

@@ -12,6 +12,7 @@ from hypothesis import settings
 
 from consumer.core.gift import Gift, pending_gift
 from consumer.core.hazard import PriorHazards
+from consumer.core.metadata import TextLimit, draft_metadata
 from consumer.core.model import (
     Answer,
     Check,
@@ -115,6 +116,14 @@ def make_metadata(
 ) -> PartitionMetadata:
     """What a predecessor left written, by default another one that did not drain."""
     return PartitionMetadata(instance, cut_wall_ms, 0, drained, answered)
+
+
+def encode_metadata(metadata: PartitionMetadata, limit: TextLimit | None = None) -> str:
+    """The text of a progress that fits, by default within what a broker takes."""
+    limit = limit or TextLimit()
+    text = draft_metadata(metadata, limit).text(limit)
+    assert text is not None
+    return text
 
 
 def make_assigned(
@@ -264,8 +273,7 @@ class Harness:
             self.turn()
             wants = self.commits and self.scheduler.wants_cut()
             if wants and self.now_ms >= next_commit_ms:
-                next_commit_ms = self.now_ms + 50
-                self._commit_if_any()
+                next_commit_ms = self.now_ms + self._commit_if_any()
                 self.turn()
             instants = [
                 self.scheduler.next_wakeup(),
@@ -289,9 +297,12 @@ class Harness:
         while self._endings and self._endings[0][0] <= self.now_ms:
             self.handle(heapq.heappop(self._endings)[2])
 
-    def _commit_if_any(self) -> None:
+    def _commit_if_any(self) -> int:
+        """Returns after how many milliseconds the next commit may come."""
         cut = self.scheduler.cut(self.now_ms, self.wall_ms)
-        if cut is not None:
-            self.handle(CutCommitted(cut.cut_id))
-            self.cuts.append(cut)
-            self.cut_instants.append(self.now_ms)
+        if cut is None:
+            return 50
+        self.handle(CutCommitted(cut.cut_id))
+        self.cuts.append(cut)
+        self.cut_instants.append(self.now_ms)
+        return max(50, cut.interval_ms)

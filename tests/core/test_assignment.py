@@ -18,11 +18,13 @@ from consumer.core.model import (
 )
 from consumer.core.overdue import OverdueGifts
 from consumer.core.partition import Partition, Said
-from tests.core.builders import NOW_MS, WALL_MS, make_assigned, make_refused
+from consumer.core.volume import BYTES_PER_S, CUT_BYTES_MAX
+from tests.core.builders import NOW_MS, WALL_MS, make_assigned, make_metadata, make_refused
 
 SEED = 20_240_229
 MAP_FULL = pause_reason((Limit.MAP,))
 PENDING_FULL = pause_reason((Limit.PENDING,))
+MAPS_FULL = pause_reason((Limit.VOLUME,))
 
 
 def make_assignment(*partitions: int, pending_gifts_max: int = 100) -> Assignment:
@@ -328,19 +330,136 @@ def test_intake_of_a_partition_pauses_while_its_map_is_nearly_full() -> None:
 
 
 def test_a_partition_whose_progress_does_not_fit_stays_out_of_the_cut() -> None:
-    """Its gaps alone fill the map: the others are committed, and its intake pauses."""
-    print(f"seed {SEED}")
-    dice = random.Random(SEED)
-    assignment = make_assignment(0, 1)
+    """A predecessor packed it better than we can: the others are committed, its intake pauses."""
+    assignment = make_assignment(1)
     assignment.wake(NOW_MS)
-    owner = assignment.owner_of(0)
-    owner.progress.read([n for n in range(80_000) if dice.random() < 0.5], 80_000)
-    assignment.say(owner, Said([79_999], DeadLetter(0, make_refused(79_999))))
+    add_with_map(assignment, 0, size_bytes=9_000)
     say(assignment, 1)
     assert partitions_of(commit(assignment)) == [1]
     assert [PauseIntake(0, 1, MAP_FULL)] == assignment.wake(NOW_MS)
     assert assignment.wants_cut()
     assert assignment.cut(NOW_MS, WALL_MS, None) is None
+
+
+# --- how much metadata --------------------------------------------------------------------------
+
+
+FULL_BYTES = 6_500
+"""Random bytes of a map whose text takes 10.5 KB, and leaves the partition's intake alone."""
+
+
+def add_with_map(assignment: Assignment, partition: int, *, size_bytes: int) -> None:
+    """A partition whose predecessor left a map of so many random bytes; its first offsets pend."""
+    print(f"seed {SEED}")
+    answered = b"\xfc" + random.Random(SEED + partition).randbytes(size_bytes - 1)
+    assigned = make_assigned(partition, metadata=make_metadata(answered=answered))
+    assignment.add(assigned, Lease(opens_ms=NOW_MS))
+    assignment.count_pending(assignment.owner_of(partition), 1)
+
+
+def make_full(count: int) -> Assignment:
+    """So many partitions with full maps, none of them committed yet."""
+    assignment = make_assignment(pending_gifts_max=10_000)
+    for partition in range(count):
+        add_with_map(assignment, partition, size_bytes=FULL_BYTES)
+    return assignment
+
+
+def bytes_of(made: Cut) -> int:
+    """The metadata of a cut as the broker stores it."""
+    return sum(len(offset.metadata.encode()) for offset in made.offsets)
+
+
+def test_a_transaction_holds_so_much_metadata_and_the_next_one_the_rest() -> None:
+    """Those that were cut longest ago come first, so none is forgotten."""
+    assignment = make_full(110)
+    first, second, third = (commit(assignment, NOW_MS + n) for n in range(3))
+    assert all(bytes_of(made) <= CUT_BYTES_MAX for made in (first, second, third))
+    assert (True, True, False) == (first.rest, second.rest, third.rest)
+    assert list(range(110)) == partitions_of(first) + partitions_of(second) + partitions_of(third)
+    assert not assignment.wants_cut()
+
+
+def test_what_is_said_goes_with_the_offset_of_its_partition_or_waits() -> None:
+    """The fence: a result never travels without it."""
+    assignment = make_full(100)
+    for partition in range(100):
+        owner = assignment.owner_of(partition)
+        owner.progress.read([0, 1], 2)
+        assignment.say(owner, Said([1], DeadLetter(partition, make_refused(1))))
+    made = commit(assignment)
+    assert partitions_of(made) == [letter.partition for letter in made.dead_letters]
+    assert assignment.wants_cut()
+
+
+def test_full_maps_are_renewed_in_turn_before_their_leases_lapse() -> None:
+    """As far apart as the metadata wants it, each partition is in a cut every 1.5 s or sooner."""
+    assignment = make_full(90)
+    now_ms, last_ms, gaps_ms, written = NOW_MS, dict.fromkeys(range(90), NOW_MS), [], 0
+    while now_ms < NOW_MS + 10_000:
+        assignment.wake(now_ms)
+        interval_ms = 50
+        if assignment.wants_cut() and (made := assignment.cut(now_ms, WALL_MS, None)):
+            assignment.end_cut(CutCommitted(made.cut_id))
+            interval_ms = max(50, made.interval_ms)
+            written += bytes_of(made)
+            for partition in partitions_of(made):
+                gaps_ms.append(now_ms - last_ms[partition])
+                last_ms[partition] = now_ms
+        now_ms += interval_ms
+    assert max(gaps_ms) < 1_500
+    assert written < 1.1 * 10 * BYTES_PER_S
+
+
+def test_intake_pauses_while_all_maps_together_are_too_much_to_commit() -> None:
+    """More processes, or fewer partitions each, are the way on; the reason says so."""
+    assignment = make_full(100)
+    for _ in range(2):
+        commit(assignment)
+    paused = assignment.wake(NOW_MS)
+    assert [PauseIntake(number, 1, MAPS_FULL) for number in range(100)] == paused
+    for partition in range(30):
+        assignment.remove(assignment.owner_of(partition))
+    commit(assignment, NOW_MS + 1_000)
+    resumed = assignment.wake(NOW_MS + 1_000)
+    assert [ResumeIntake(number, 1) for number in range(30, 100)] == resumed
+
+
+def test_a_draining_partition_is_in_one_more_cut_however_many_there_are() -> None:
+    """So a process that stops asks for the rest until there is none."""
+    assignment = make_full(100)
+    for _ in range(2):
+        commit(assignment)
+    for partition in assignment:
+        partition.lease.draining = True
+    drained: list[int] = []
+    while made := assignment.cut(NOW_MS, WALL_MS, None):
+        assignment.end_cut(CutCommitted(made.cut_id))
+        drained += partitions_of(made)
+    assert list(range(100)) == sorted(drained)
+
+
+def test_after_a_refusal_of_wide_text_only_ascii_is_written() -> None:
+    """What does not fit any more is held back, the partition is committed all the same."""
+    assignment = make_assignment()
+    assignment.add(make_assigned(0), Lease(opens_ms=NOW_MS))
+    print(f"seed {SEED}")
+    dice = random.Random(SEED)
+    owner = assignment.owner_of(0)
+    owner.progress.read(range(40_000), 40_000)
+    for offset in range(1, 40_000):
+        if dice.random() < 0.25:
+            assignment.say(owner, Said([offset], DeadLetter(0, make_refused(offset))))
+    texts, counts = [], []
+    for _ in range(3):
+        made = cut(assignment)
+        texts.append(made.offsets[0].metadata)
+        counts.append(len(made.dead_letters))
+        assignment.end_cut(CutAborted(made.cut_id, metadata_refused=True))
+    assert [False, True, True] == [text.isascii() for text in texts]
+    assert counts[0] > counts[1] > counts[2] > 0
+    assert len(texts[1]) <= 4_095
+    assert len(texts[2]) <= 2_047
 
 
 def answered(owner: Partition, offset: int) -> bool:

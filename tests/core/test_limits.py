@@ -37,10 +37,10 @@ def test_while_room_is_being_made_a_pause_waits_a_little_longer() -> None:
 
 
 def test_every_limit_gives_up_before_it_pauses_and_resumes_above_what_giving_up_leaves() -> None:
-    """Pending gifts alone are not given up for: most of them are only young."""
+    """For pending gifts nobody is given up, most are only young, nor for the volume of all maps."""
     for limit, bounds in BOUNDS.items():
         assert 0.6 < bounds.resume_at < bounds.pause_at <= 1
-        assert (limit is Limit.PENDING) == (bounds.relieve_at > bounds.pause_at)
+        assert (limit in {Limit.PENDING, Limit.VOLUME}) == (bounds.relieve_at > bounds.pause_at)
 
 
 def test_reasons_name_what_is_reached() -> None:

@@ -1,23 +1,27 @@
 """A partition's progress as text (design §4)."""
 
+import random
 import zlib
-from base64 import b85encode
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.core.metadata import (
-    ANSWERED_BYTES_MAX,
+    INSTANCE_CHARACTERS_MAX,
+    LIMIT_CHARACTERS_MIN,
     METADATA_CHARACTERS_MAX,
     MetadataUnreadable,
+    TextLimit,
     decode_metadata,
-    encode_metadata,
+    draft_metadata,
 )
 from consumer.core.model import PartitionMetadata
 from consumer.core.progress import Progress
-from tests.core.builders import PROPERTY, make_metadata
+from tests.core.builders import PROPERTY, encode_metadata, make_metadata
 
+SEED = 20_240_229
+LIMIT = TextLimit()
 INSTANCES = st.text("abcdefghijklmnopqrstuvwxyzABCXYZ0123456789._-", min_size=1, max_size=100)
 METADATA = st.builds(
     PartitionMetadata,
@@ -29,6 +33,17 @@ METADATA = st.builds(
 )
 
 
+HOLES = b"\xfe" + b"\xff" * 60 + b"\x7f" + b"\xff" * 9
+WRITTEN_BY_VERSION_1 = (
+    ("1 - 1 0 pod-0 . b46fc3ca", b""),
+    ("1 d 1 2 pod-0 blm8C@ 0b599bf5", b"\x1f\xff"),
+    ("1 - 1 0 pod-0 pWBC8x0{{ c0d2f85f", HOLES),
+    ("1 - 1 0 pod-0 p\uac63\u71ff\u340f\u3408 5d33ead2", HOLES),
+    ("1 - 1 0 pod-0 a`~MIC 98ad4380", b"\0" * 60 + b"\1"),
+    ("1 - 1 0 pod-0 a\ub3fb\u3421\u3404 38e6ec72", b"\0" * 60 + b"\1"),
+)
+
+
 def decode_or_refuse(text: str) -> PartitionMetadata | None:
     """What a text says, or None if it is refused as unreadable."""
     try:
@@ -37,18 +52,30 @@ def decode_or_refuse(text: str) -> PartitionMetadata | None:
         return None
 
 
-def deflated(bitmap: bytes) -> str:
-    """A bitmap as another writer of the same format might write it."""
-    deflate = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    return b85encode(deflate.compress(bitmap) + deflate.flush()).decode("ascii")
+def checked(line: str) -> str:
+    """A line with the checksum that belongs to it."""
+    return f"{line} {zlib.crc32(line.encode()):08x}"
+
+
+def random_metadata(size_bytes: int, instance: str = "pod-0") -> PartitionMetadata:
+    """A progress whose map cannot be packed."""
+    print(f"seed {SEED}")
+    answered = random.Random(SEED).randbytes(size_bytes - 1) + b"\x01"
+    return make_metadata(instance=instance, answered=answered)
 
 
 def test_the_text_is_a_line_that_people_can_read() -> None:
     """The format is a promise: the next release, and the last one, must read it."""
     metadata = PartitionMetadata("pod-0", 1_700_000_000_000, 0, drained=False)
-    assert encode_metadata(metadata) == "1 - 1700000000000 0 pod-0 ."
+    assert encode_metadata(metadata) == checked("1 - 1700000000000 0 pod-0 .")
     drained = PartitionMetadata("pod-0", 1, 2, drained=True, answered=b"\x1f\xff")
-    assert "1 d 1 2 pod-0 " + deflated(b"\x1f\xff") == encode_metadata(drained)
+    assert encode_metadata(drained).startswith("1 d 1 2 pod-0 b")
+
+
+def test_what_is_written_today_can_be_read_for_ever() -> None:
+    """One text of each form and alphabet, as the first release wrote it."""
+    for text, answered in WRITTEN_BY_VERSION_1:
+        assert answered == decode_metadata(text).answered
 
 
 @PROPERTY
@@ -81,22 +108,20 @@ def test_a_text_padded_with_nul_is_read() -> None:
     ("text", "complaint"),
     [
         ("", "version '' is unknown"),
-        ("2 - 1 1 pod-0 .", "version '2' is unknown"),
+        (checked("2 - 1 1 pod-0 ."), "version '2' is unknown"),
         ("kafka-streams", "version 'kafka-st' is unknown"),
         ("1", "not of the form"),
-        ("1 - 1 1 pod-0", "not of the form"),
-        ("1 - 1 1 pod-0 . .", "not of the form"),
-        ("1 x 1 1 pod-0 .", "not of the form"),
-        ("1 - -1 1 pod-0 .", "times are not numbers"),
-        ("1 - 1 1.5 pod-0 .", "times are not numbers"),
-        ("1 - 1 ² pod-0 .", "times are not numbers"),
-        (f"1 - {'9' * 5_000} 1 pod-0 .", "times are not numbers"),
-        ("1 - 1 1 pod-0 ", "cut short or too long"),
-        ("1 - 1 1 pod-0 abc", "cut short or too long"),
-        ("1 - 1 1 pod-0 ~~~~~", "damaged"),
-        ("1 - 1 1 pod-0 é", "damaged"),
-        (f"1 - 1 1 pod-0 {deflated(b'')}", "cut short or too long"),
-        (f"1 - 1 1 pod-0 {deflated(b'1' * 99)[:-5]}", "cut short or too long"),
+        (checked("1 - 1 1 pod-0"), "not of the form"),
+        (checked("1 - 1 1 pod-0 . ."), "not of the form"),
+        (checked("1 x 1 1 pod-0 ."), "not of the form"),
+        ("1 - 1 1 pod-0 . 00000000", "checksum"),
+        (checked("1 - 1 1 pod-0 .").upper(), "checksum"),
+        (checked("1 - -1 1 pod-0 ."), "times are not numbers"),
+        (checked("1 - 1 1.5 pod-0 ."), "times are not numbers"),
+        (checked("1 - 1 ² pod-0 ."), "times are not numbers"),
+        (checked(f"1 - {'9' * 5_000} 1 pod-0 ."), "times are not numbers"),
+        (checked("1 - 1 1 pod-0 "), "the map of answered offsets is damaged: form ''"),
+        (checked("1 - 1 1 pod-0 babc"), "the map of answered offsets is damaged"),
     ],
 )
 def test_what_this_release_did_not_write_is_refused_with_a_reason(
@@ -107,49 +132,100 @@ def test_what_this_release_did_not_write_is_refused_with_a_reason(
         decode_metadata(text)
 
 
-def test_a_bomb_is_refused() -> None:
-    """A short text must not fill the memory."""
-    bomb = deflated(b"\xff" * (ANSWERED_BYTES_MAX + 1))
-    with pytest.raises(MetadataUnreadable, match="cut short or too long"):
-        decode_metadata(f"1 - 1 1 pod-0 {bomb}")
-    largest = deflated(b"\xff" * (ANSWERED_BYTES_MAX - 1))
-    assert len(decode_metadata(f"1 - 1 1 pod-0 {largest}").answered) == ANSWERED_BYTES_MAX - 1
+# --- the size ------------------------------------------------------------------------------------
 
 
-def test_something_after_the_map_is_refused() -> None:
-    """A map that ends early is no map of ours."""
-    deflate = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
-    text = b85encode(deflate.compress(b"\x1f") + deflate.flush() + b"more").decode("ascii")
-    with pytest.raises(MetadataUnreadable, match="cut short or too long"):
-        decode_metadata(f"1 - 1 1 pod-0 {text}")
+def test_a_map_is_ascii_while_it_fits_and_wide_from_there_on() -> None:
+    """Up to 4,095 characters, the room for a successor's longer name included."""
+    texts = [encode_metadata(random_metadata(size)) for size in (3_070, 3_145, 3_175, 7_300)]
+    assert [True, True, False, False] == [text.isascii() for text in texts]
+    assert all(len(text) <= METADATA_CHARACTERS_MAX - 95 for text in texts)
+
+
+def test_a_text_that_does_not_fit_is_not_written() -> None:
+    """With the longest name it has exactly as many characters as fit, or one byte less does."""
+    name = "n" * INSTANCE_CHARACTERS_MAX
+    fitting = [
+        size
+        for size in range(7_380, 7_480)
+        if draft_metadata(random_metadata(size, name), LIMIT).text(LIMIT)
+    ]
+    assert list(range(7_380, fitting[-1] + 1)) == fitting
+    longest = random_metadata(fitting[-1], name)
+    text = encode_metadata(longest)
+    assert METADATA_CHARACTERS_MAX - 1 <= len(text) <= METADATA_CHARACTERS_MAX
+    assert longest == decode_metadata(text)
+
+
+def test_the_size_is_known_before_anything_is_written() -> None:
+    """Which says how full a map is, whatever its alphabet: it does not halve where that changes."""
+    fills = [
+        draft_metadata(random_metadata(size), LIMIT).characters(LIMIT)
+        for size in range(2_900, 3_400, 20)
+    ]
+    assert sorted(fills) == fills
+
+
+def test_a_refused_wide_text_leaves_ascii() -> None:
+    """The broker may count bytes, and in bytes wide characters say less."""
+    limit = LIMIT.lowered(["1 - ascii", "1 - \u3400"])
+    assert TextLimit(METADATA_CHARACTERS_MAX, wide=False) == limit
+    assert encode_metadata(random_metadata(3_100), limit).isascii()
+    draft = draft_metadata(random_metadata(3_200), limit)
+    assert draft.text(limit) is None
+    assert draft.characters(limit) > METADATA_CHARACTERS_MAX
+
+
+def test_a_refused_ascii_text_halves_the_limit_down_to_what_a_line_needs() -> None:
+    """Wide characters stay: a broker that counts characters may have a lower limit."""
+    limits = [LIMIT]
+    for _ in range(5):
+        limits.append(limits[-1].lowered(["1 - ascii"]))
+    assert [4_095, 2_047, 1_023, 511, 255, 255] == [limit.characters_max for limit in limits]
+    assert all(limit.wide for limit in limits)
+    longest = make_metadata(instance="n" * INSTANCE_CHARACTERS_MAX)
+    assert len(encode_metadata(longest, limits[-1])) < LIMIT_CHARACTERS_MIN
+
+
+# --- damage --------------------------------------------------------------------------------------
 
 
 @PROPERTY
 @given(METADATA)
-def test_every_prefix_is_refused_or_says_something(metadata: PartitionMetadata) -> None:
-    """No other exception, whatever is cut off; no prefix claims to be the whole."""
+def test_every_prefix_is_refused(metadata: PartitionMetadata) -> None:
+    """None claims to be a whole."""
     text = encode_metadata(metadata)
-    read = [decode_or_refuse(text[:length]) for length in range(len(text))]
-    assert all(found is None or found != metadata for found in read)
+    assert [None] * len(text) == [decode_or_refuse(text[:length]) for length in range(len(text))]
 
 
 @PROPERTY
 @given(metadata=METADATA, data=st.data())
-def test_damage_is_refused_or_says_something(
-    metadata: PartitionMetadata, data: st.DataObject
-) -> None:
-    """No other exception, and never more than the bound, whatever the damage."""
+def test_every_damage_is_refused(metadata: PartitionMetadata, data: st.DataObject) -> None:
+    """Some characters are others than those that were written."""
     letters = list(encode_metadata(metadata))
     places = st.tuples(st.integers(0, len(letters) - 1), st.characters())
     for place, letter in data.draw(st.lists(places, min_size=1, max_size=5)):
         letters[place] = letter
-    read = decode_or_refuse("".join(letters))
-    assert read is None or len(read.answered) <= ANSWERED_BYTES_MAX
+    text = "".join(letters).rstrip("\0")
+    assert text == encode_metadata(metadata) or decode_or_refuse(text) is None
+
+
+@pytest.mark.parametrize("size_bytes", [60, 4_000])
+def test_any_one_bit_that_flips_is_noticed(size_bytes: int) -> None:
+    """Deflate alone notices few of them, and a wrong map loses gifts or repeats them."""
+    text = encode_metadata(random_metadata(size_bytes))
+    places = range(len(text)) if size_bytes == 60 else range(0, len(text), 97)
+    for place in places:
+        for bit in range(7 if text.isascii() else 15):
+            flipped = chr(ord(text[place]) ^ 1 << bit)
+            damaged = text[:place] + flipped + text[place + 1 :]
+            assert flipped == "\0" or decode_or_refuse(damaged) is None
 
 
 @PROPERTY
 @given(st.text(max_size=METADATA_CHARACTERS_MAX))
 def test_any_text_is_refused_or_says_something(text: str) -> None:
-    """Somebody else's metadata may be anything."""
+    """Somebody else's metadata may be anything, even with the right checksum."""
     decode_or_refuse(text)
-    decode_or_refuse(f"1 d 1 1 pod-0 {text}")
+    decode_or_refuse(checked(f"1 d 1 1 pod-0 {text}"))
+    decode_or_refuse(checked(f"1 d 1 1 pod-0 b{text}"))

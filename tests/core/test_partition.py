@@ -2,11 +2,18 @@
 
 import random
 
+from consumer.core.answered import ANSWERED_OFFSETS_MAX
 from consumer.core.gift import Identity
 from consumer.core.lease import Lease
-from consumer.core.metadata import METADATA_CHARACTERS_MAX, decode_metadata
+from consumer.core.metadata import METADATA_CHARACTERS_MAX, TextLimit, decode_metadata
 from consumer.core.model import DeadLetter, PartitionMetadata
-from consumer.core.partition import Partition, PartitionCut, Said
+from consumer.core.partition import (
+    RENEWAL_ALONG_MS,
+    SAID_MAX,
+    Partition,
+    PartitionCut,
+    Said,
+)
 from consumer.core.progress import Progress
 from tests.core.builders import NOW_MS, WALL_MS, make_assigned, make_metadata, make_refused
 
@@ -25,7 +32,7 @@ def letter(*offsets: int, identity: Identity | None = None) -> Said:
 
 def cut(partition: Partition, now_ms: int = NOW_MS) -> PartitionCut:
     """The partition's share of a cut made now."""
-    share = partition.cut(now_ms, WALL_MS)
+    share = partition.cut(now_ms, WALL_MS, TextLimit())
     assert share is not None
     return share
 
@@ -73,7 +80,7 @@ def test_a_result_stays_in_the_outbox_until_it_is_committed() -> None:
     partition.aborted()
     partition.say(second)
     share = cut(partition)
-    assert ((first, second), 2) == (share.said, share.offset.offset)
+    assert ((second, first), 2) == (share.said, share.offset.offset)
     partition.committed()
     assert cut(partition).said == ()
 
@@ -175,20 +182,120 @@ def test_nothing_held_back_is_lost() -> None:
     assert partition.progress.offset == 60_000
 
 
-def test_a_map_that_is_full_of_gaps_makes_the_cut_late() -> None:
-    """Not even the progress fits: nothing is committed, and nothing lost."""
+def read_between_gaps(partition: Partition, end: int) -> list[int]:
+    """Every second offset up to `end` is a gap, at random: no map can tell of all of them."""
     print(f"seed {SEED}")
     dice = random.Random(SEED)
+    pending = [offset for offset in range(end) if dice.random() < 0.5]
+    partition.progress.read(pending, end)
+    return pending
+
+
+def test_gaps_alone_do_not_fill_a_map() -> None:
+    """Nobody must be told of a gap: the successor finds it again. So the lease is kept."""
     partition = make_partition()
-    pending = [offset for offset in range(80_000) if dice.random() < 0.5]
-    partition.progress.read(pending, 80_000)
-    one = letter(pending[-1])
-    partition.say(one)
-    assert partition.cut(NOW_MS, WALL_MS) is None
-    assert partition.fill > 1
+    pending = read_between_gaps(partition, 80_000)
+    assert len(cut(partition).offset.metadata) < 100
+    partition.committed()
+    partition.say(letter(pending[3]))
+    share = cut(partition)
+    assert {*range(share.offset.offset), pending[3]} <= answered_in(share)
+    assert len(share.offset.metadata) < 100
+
+
+def test_an_answer_too_far_above_the_oldest_gift_waits_while_the_lease_is_renewed() -> None:
+    """A map that reached up to it, over all those gaps, would not fit."""
+    partition = make_partition()
+    pending = read_between_gaps(partition, 80_000)
+    last = letter(pending[-1])
+    partition.say(last)
+    assert cut(partition).said == ()
+    partition.committed()
+    assert (False, NOW_MS + RENEWAL_ALONG_MS) == (partition.has_uncut(), partition.renewal_ms())
     for offset in pending[:-1]:
         partition.say(letter(offset))
-    assert cut(partition).offset.offset == 80_000
+    said: list[Said] = []
+    for second in range(20):
+        said += cut(partition, NOW_MS + second * 1_000).said
+        partition.committed()
+    assert [*pending] == [one.offsets[0] for one in said]
+    assert partition.progress.offset == 80_000
+
+
+def test_the_oldest_answer_is_tried_alone_where_nothing_else_fits() -> None:
+    """It is the one that makes a map shorter."""
+    partition = make_partition()
+    pending = read_between_gaps(partition, 80_000)
+    for offset in (pending[0], pending[-1]):
+        partition.say(letter(offset))
+    share = cut(partition)
+    assert [pending[0]] == [one.offsets[0] for one in share.said]
+    assert pending[1] == share.offset.offset
+
+
+def test_so_many_answers_are_in_a_cut_and_the_rest_in_the_next_at_once() -> None:
+    """A cut's time is bounded."""
+    partition = make_partition()
+    count = SAID_MAX + 1
+    partition.progress.read(range(count), count)
+    for offset in range(count):
+        partition.say(letter(offset))
+    assert len(cut(partition).said) == SAID_MAX
+    partition.committed()
+    assert partition.has_uncut()
+    assert [SAID_MAX] == [one.offsets[0] for one in cut(partition).said]
+
+
+def test_answers_beyond_the_horizon_wait_until_it_has_moved() -> None:
+    """A gap of a billion offsets below a gift costs neither memory nor a longer map."""
+    partition = make_partition()
+    far = 10**9
+    partition.progress.read([0, far], far + 1)
+    partition.say(letter(far))
+    assert (cut(partition).said, partition.has_uncut()) == ((), False)
+    partition.committed()
+    partition.say(letter(0))
+    share = cut(partition)
+    assert (1, ANSWERED_OFFSETS_MAX) == (len(share.said), share.offset.offset)
+    partition.committed()
+    share = cut(partition)
+    assert (1, far + 1) == (len(share.said), share.offset.offset)
+
+
+def test_an_aborted_cut_is_taken_back_whole() -> None:
+    """Under a lower limit the next one holds less: no bit of the aborted one may remain."""
+    partition, said = crowded(15_000)
+    share = cut(partition)
+    partition.aborted()
+    low = TextLimit(1_023)
+    again = partition.cut(NOW_MS, WALL_MS, low)
+    assert again is not None
+    assert 0 < len(again.said) < len(share.said)
+    assert {offset for one in again.said for offset in one.offsets} == answered_in(again)
+    assert len(again.offset.metadata) <= low.characters_max
+    assert len(said) == len(share.said)
+
+
+def test_what_was_accepted_before_the_limit_was_lowered_is_said_on() -> None:
+    """Else the lease would lapse, and with it the checks that could shorten the map."""
+    partition, _ = crowded(20_000)
+    share = cut(partition)
+    partition.committed()
+    again = partition.cut(NOW_MS + 1_000, WALL_MS, TextLimit(1_023))
+    assert again is not None
+    assert (answered_in(share), ()) == (answered_in(again), again.said)
+    assert partition.fill == 1
+
+
+def test_a_predecessors_map_that_cannot_be_written_makes_the_cut_late() -> None:
+    """It packed better than we do: nothing is committed, and nothing lost."""
+    print(f"seed {SEED}")
+    answered = random.Random(SEED).randbytes(9_000)
+    partition = make_partition(metadata=make_metadata(answered=b"\xfe" + answered))
+    partition.progress.read([0], 1)
+    partition.say(letter(0))
+    assert partition.cut(NOW_MS, WALL_MS, TextLimit()) is None
+    assert partition.has_uncut()
 
 
 def test_a_successor_sees_what_was_held_back_as_pending() -> None:

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumer.core.answered import ANSWERED_OFFSETS_MAX
 from consumer.core.progress import TRIM_BYTES, Progress
 from tests.core.builders import PROPERTY
 
@@ -56,14 +57,78 @@ def test_a_read_without_records_is_one_gap() -> None:
     assert (progress.offset, progress.position) == (1_000, 1_000)
 
 
-def test_a_huge_gap_costs_bytes_not_time() -> None:
-    """Ten million offsets that never come are passed over in a moment."""
+def test_gaps_above_the_last_answer_can_be_left_out() -> None:
+    """Whoever reads on finds them again."""
+    progress = Progress(10)
+    progress.read([10, 12], 100)
+    assert (b"", b"\xeb", 12) == (progress.bitmap(0), progress.bitmap(9), len(progress.bitmap()))
+
+
+def bits_set_up_to(progress: Progress) -> int:
+    """The end of the bitmap, in bytes; it never exceeds what a map may speak of."""
+    assert len(progress._bits) <= ANSWERED_OFFSETS_MAX // 8
+    return len(progress._bits)
+
+
+def test_a_gap_without_end_costs_neither_bytes_nor_time() -> None:
+    """A billion offsets that never come are passed over once what lies before them is answered."""
+    far = 10**9 + 5
     progress = Progress(5)
-    progress.read([5, 10_000_000], 10_000_001)
-    progress.answer([5])
+    progress.read([5, 6, far, far + 3], far + 4)
+    bits_set_up_to(progress)
+    assert (5, far + 4, ANSWERED_OFFSETS_MAX) == (
+        progress.offset,
+        progress.position,
+        progress.horizon,
+    )
+    progress.answer([5, 6])
+    assert progress.offset == progress.horizon
     progress.trim()
-    assert (progress.offset, progress.bitmap()[1:]) == (10_000_000, b"")
-    assert len(progress._bits) < TRIM_BYTES
+    assert far == progress.offset
+    assert far + 3 < progress.horizon
+    assert bits_set_up_to(progress) <= 2
+    progress.answer([far])
+    assert far + 3 == progress.offset
+
+
+def test_a_gap_without_end_at_the_end_of_a_read_is_passed_over_too() -> None:
+    """Nothing is pending beyond it: all that was read is answered."""
+    progress = Progress(0)
+    progress.read([0], 10**9)
+    progress.answer([0])
+    progress.trim()
+    assert (10**9, 10**9) == (progress.offset, progress.position)
+    progress.read([10**9 + 1], 10**9 + 2)
+    assert (10**9 + 1, b"\x01") == (progress.offset, progress.bitmap(10**9 + 2)[:1])
+    assert bits_set_up_to(progress) < 9
+
+
+def test_before_the_horizon_moves_answers_can_be_withdrawn() -> None:
+    """A cut may still abort."""
+    progress = Progress(0)
+    progress.read([0, 10**9], 10**9 + 1)
+    progress.answer([0])
+    progress.withdraw([0])
+    assert progress.offset == 0
+
+
+def test_what_lies_beyond_the_horizon_comes_in_as_the_oldest_gifts_are_answered() -> None:
+    """In steps, while others are still pending this side of it."""
+    step = 10 * TRIM_BYTES
+    progress = Progress(0)
+    far = ANSWERED_OFFSETS_MAX + 8 * step
+    pending = [*range(0, far, step)]
+    progress.read(pending[:50], pending[50])
+    progress.read(pending[50:], far)
+    assert pending[-1] > progress.horizon
+    for number, offset in enumerate(pending):
+        assert (offset, True) == (progress.offset, offset < progress.horizon)
+        progress.answer([offset])
+        progress.trim()
+        later = pending[number + 1 :]
+        shown = {one for one in later if one < progress.horizon}
+        assert not shown & answered_by(progress)
+    assert far == progress.offset
 
 
 def test_a_record_out_of_order_is_a_programming_error() -> None:

@@ -13,7 +13,6 @@ from typing import TypeVar
 
 from consumer.adapters.kafka import KafkaConfig, KafkaThread
 from consumer.clock import SystemClock
-from consumer.core.metadata import encode_metadata
 from consumer.core.model import (
     Cut,
     CutAborted,
@@ -33,6 +32,7 @@ from consumer.core.model import (
     RecordsRead,
     Status,
 )
+from tests.core.builders import encode_metadata
 from tests.kafka.topics import TopicNames
 
 Kind = TypeVar("Kind")

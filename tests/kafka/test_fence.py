@@ -11,7 +11,6 @@ from consumer.adapters.kafka.client_reports import ClientReports
 from consumer.adapters.kafka.config import KafkaConfig, consumer_properties, producer_properties
 from consumer.adapters.kafka.transaction import Transactions
 from consumer.clock import SystemClock
-from consumer.core.metadata import encode_metadata
 from consumer.core.model import (
     Cut,
     CutOffset,
@@ -24,6 +23,7 @@ from consumer.core.model import (
 )
 from consumer.demo.kafka_broker import KafkaBroker
 from consumer.errors import NameTaken
+from tests.core.builders import encode_metadata
 from tests.kafka.fake_host import WAIT_S, FakeHost, TextCodec, config_for, running, started
 from tests.kafka.topics import TopicNames, committed_offset, committed_values, create, produce
 

@@ -11,10 +11,11 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but
     NewTopic,
 )
 
-from consumer.core.metadata import decode_metadata, encode_metadata
+from consumer.core.metadata import decode_metadata
 from consumer.core.model import PartitionAssigned, PartitionMetadata
 from consumer.demo.kafka_broker import KafkaBroker
 from consumer.errors import ConfigurationError
+from tests.core.builders import encode_metadata
 from tests.kafka.fake_host import WAIT_S, FakeHost, config_for, running, started
 from tests.kafka.topics import (
     CALL_S,

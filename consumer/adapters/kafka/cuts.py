@@ -1,7 +1,8 @@
 """Pulling cuts and committing them: one outstanding, whoever asked (design §4, "Cuts are pulled").
 
 The Kafka thread asks, the loop answers in one turn and never waits for the Kafka thread. If an
-answer is late, the thread goes on polling and the question stays: the next one waits for it. A
+answer is late, the thread goes on polling and the question stays: the next one waits for it. The
+core says how long after a cut the next one is due, at the earliest: large maps stretch that. A
 cut made before a rebalance may hold partitions that are gone by now; it is not sent but given
 back as aborted, and the core drops what is gone.
 """
@@ -60,7 +61,8 @@ class Cuts:
         self._clock = clock
         self._wanted = wanted
         self._outstanding: Future[Cut | None] | None = None
-        self._next_ms = clock.now_ms()
+        self._rest = False
+        self._asked_ms = self._next_ms = clock.now_ms()
 
     def pull_if_due(self) -> None:
         """Ask if somebody wants it and the interval is over; commit what has been answered."""
@@ -69,23 +71,30 @@ class Cuts:
             if not self._wanted.is_set() or now_ms < self._next_ms or not self._consumer.memberid():
                 return
             self._wanted.clear()
+            self._asked_ms = now_ms
             self._next_ms = now_ms + self._config.commit_interval_ms
             self._outstanding = self._host.request_cut(None, drain=False)
         self._settle(ANSWER_S)
 
     def pull_last(self, partitions: frozenset[int] | None, budget_ms: int) -> None:
-        """Commit the drained cut of these partitions (None: all) before they go.
+        """Commit the drained cuts of these partitions (None: all) before they go.
 
-        What is not answered or committed in `budget_ms` is left to the successor, which does it
+        There is more than one where their maps are more than one transaction takes. What is not answered or committed in `budget_ms` is left to the successor, which does it
         again: nothing of it was committed.
         """
         deadline_ms = self._clock.now_ms() + budget_ms
         if self._outstanding is not None and not self._settle(budget_ms / 1_000):
             return
-        for _ in range(LAST_CUT_TRIES):
+        tries = 0
+        while tries < LAST_CUT_TRIES:
+            self._rest = False
             self._outstanding = self._host.request_cut(partitions, drain=True)
             left_ms = deadline_ms - self._clock.now_ms()
-            if not self._settle(max(0, left_ms) / 1_000) or self._transactions.aborts_in_row == 0:
+            if not self._settle(max(0, left_ms) / 1_000):
+                return
+            if self._transactions.aborts_in_row:
+                tries += 1
+            elif not self._rest:
                 return
 
     def _settle(self, timeout_s: float) -> bool:
@@ -97,10 +106,12 @@ class Cuts:
         cut = outstanding.result()
         if cut is None:
             return True
+        self._rest = cut.rest
         if self._commit(cut):
+            self._next_ms = max(self._next_ms, self._asked_ms + cut.interval_ms)
             self._host.feed(CutCommitted(cut.cut_id))
             return True
-        self._host.feed(CutAborted(cut.cut_id))
+        self._host.feed(CutAborted(cut.cut_id, self._transactions.metadata_refused))
         self._wanted.set()
         back_off_ms = self._config.commit_interval_ms << min(10, self._transactions.aborts_in_row)
         self._next_ms = self._clock.now_ms() + min(BACK_OFF_MS_MAX, back_off_ms)

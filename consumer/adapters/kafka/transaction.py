@@ -48,6 +48,7 @@ class Transactions:
     Attributes:
         failing_since_ms: the beginning of the first transaction since the last success.
         aborts_in_row: how many since the last success; for backing off.
+        metadata_refused: the last cut was aborted because an offset's metadata was too large.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Transactions:
         self._refused: dict[_LetterName, int] = {}
         self._truncated: set[_LetterName] = set()
         self.failing_since_ms: int | None = None
+        self.metadata_refused = False
         self.commits_count = 0
         self.aborts_count = 0
         self.results_count = 0
@@ -89,6 +91,7 @@ class Transactions:
             NameTaken, RestartNeeded: see the table.
         """
         _check(cut)
+        self.metadata_refused = False
         values = [self._codec.encode(result) for result in cut.results]
         self._began_ms = self._clock.now_ms()
         if self.failing_since_ms is None:
@@ -110,6 +113,8 @@ class Transactions:
             if over and not error.txn_requires_abort():
                 raise self._fatal(error) from exception
             self._abort(error)
+            if error.code() == KafkaError.OFFSET_METADATA_TOO_LARGE:
+                self._note_refused_metadata(cut)
             return False
         self._note_success(cut)
         return True
@@ -235,6 +240,15 @@ class Transactions:
                 f" {error_text(error)}{cause}"
             )
         return RestartNeeded(f"a transaction's outcome is unknown: {error_text(error)}{cause}")
+
+    def _note_refused_metadata(self, cut: Cut) -> None:
+        self.metadata_refused = True
+        texts = [at.metadata for at in cut.offsets]
+        log.warning(
+            "the broker refuses so much offset metadata: maps are kept shorter from now on",
+            characters=max(len(text) for text in texts),
+            bytes=max(len(text.encode()) for text in texts),
+        )
 
     def _note_success(self, cut: Cut) -> None:
         self.failing_since_ms = None

@@ -8,6 +8,9 @@ Each of these knows when it ends, or which event ends it:
 - no lease: the commit that renews it does;
 - no slot: the window queues for one, first come first served.
 
+One back-off is passed over: that of a window that fails alone, for a full check of gifts never
+asked about. They could not be given up otherwise, and a busy room would fill the memory (P3, P5).
+
 So nothing is polled, and no room has a timer or a task. Deciding is reserving: a check that
 `poll` returns already has its permit and its slot.
 """
@@ -177,7 +180,9 @@ class Dispatcher:
         at_ms = window.ask_at(self._hazard(window), self._rules.request_price_ms, now_ms)
         if at_ms is None:
             return None
-        at_ms = max(at_ms, lease.opens_ms, self._backoffs.until(window.key))
+        at_ms = max(at_ms, lease.opens_ms)
+        if not (window.fails_alone and window.unasked_count >= self._rules.batch_size_max):
+            at_ms = max(at_ms, self._backoffs.until(window.key))
         return self._limiter.ready_at(window.room, at_ms)
 
     def _ask(self, window: Window, now_ms: int) -> list[Check]:

@@ -70,6 +70,7 @@ class Window:
         "open",
         "queued",
         "room",
+        "unasked_count",
         "waiting_count",
     )
 
@@ -84,6 +85,7 @@ class Window:
         self.failing_since_ms: int | None = None
         self.fails_alone = False
         self.waiting_count = 0
+        self.unasked_count = 0
         self._gifts: dict[str, tuple[Gift, ...]] = {}
         self._classes: dict[int, _Sums] = {}
         self._borders: list[tuple[int, int, Gift]] = []
@@ -213,6 +215,7 @@ class Window:
     def _count(self, gift: Gift, sign: int) -> None:
         """Enter a gift into the sums of its class, or take it out."""
         self.waiting_count += sign
+        self.unasked_count += 0 if gift.asked else sign
         sums = self._classes.get(gift.age_class)
         if sums is None:
             sums = self._classes[gift.age_class] = _Sums()

@@ -24,11 +24,11 @@ def _sentences(core: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _paused(core: Mapping[str, Any]) -> Iterator[str]:
-    """Partitions whose intake is paused, counted by the reason."""
-    reasons = Counter(one.get("paused_reason") for one in core.get("partitions", ()))
-    for reason, count in reasons.items():
-        if reason is not None:
-            yield f"intake of {count} partitions paused: {reason}"
+    """Partitions whose intake is paused, counted by the limits that are reached."""
+    limits = Counter(", ".join(one["paused_for"]) for one in core.get("partitions", ()))
+    for reached, count in limits.items():
+        if reached:
+            yield f"intake of {count} partitions paused for {reached}"
 
 
 def _figures(core: Mapping[str, Any]) -> Iterator[str]:

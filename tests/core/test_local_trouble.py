@@ -252,3 +252,18 @@ def test_overdue_gifts_that_fill_a_map_are_given_up_and_the_partition_goes_on() 
     assert {Status.SUCCEEDED, Status.UNCONSUMED} == {
         result.status for result in platform.results_of("healthy")
     }
+
+
+def test_a_busy_room_of_a_broken_game_does_not_fill_the_memory() -> None:
+    """Back-off allows a few checks a minute; what was never asked about could not be given up."""
+    rules = replace(RULES, overdue_gifts_max=100, pending_gifts_max=1_500, replay_records_max=10**9)
+    platform = Platform(rules)
+    for _ in range(600):
+        platform.harness.run(1_000)
+        for _ in range(20):
+            platform.send("broken", 0)
+        platform.send("healthy", 1)
+        platform.note_peaks()
+    assert pauses(platform.harness) == []
+    assert platform.peaks["pending"] < rules.pending_gifts_max
+    assert len(platform.results_of("broken")) > 10_000

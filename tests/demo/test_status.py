@@ -15,9 +15,9 @@ def test_everything_it_says_is_told() -> None:
             "a_field_nobody_knows_yet": ["the breaker is open"],
             "request_price_ms": 30.5,
             "partitions": [
-                {"partition": 0, "paused_reason": "too much"},
-                {"partition": 1, "paused_reason": "too much"},
-                {"partition": 2, "paused_reason": None},
+                {"partition": 0, "paused_for": ["map", "metadata"]},
+                {"partition": 1, "paused_for": ["map", "metadata"]},
+                {"partition": 2, "paused_for": []},
             ],
             "tally": {"gifts_read": 9},
         },
@@ -26,7 +26,7 @@ def test_everything_it_says_is_told() -> None:
         "stopping",
         "app 5: wrong secret",
         "the breaker is open",
-        "intake of 2 partitions paused: too much",
+        "intake of 2 partitions paused for map, metadata",
         "rooms 3, request price ms 30.5",
     )
 

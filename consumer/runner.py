@@ -28,6 +28,7 @@ from consumer.core.model import (
     Input,
     PauseIntake,
     RecordsRead,
+    ReportFault,
     ReportTrouble,
     ResumeIntake,
     SendCheck,
@@ -167,6 +168,10 @@ class Runner:
                     mini_game_id=action.mini_game_id,
                     detail=action.detail,
                 )
+            case ReportFault(fault, None):
+                log.warning("a fault has ended", fault=fault.value)
+            case ReportFault(fault, detail):
+                log.error("a fault has begun", fault=fault.value, detail=detail)
             case _:
                 assert_never(action)
 

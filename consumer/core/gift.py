@@ -6,10 +6,24 @@ monotonic time here, at intake, so that a step of the wall clock moves no deadli
 """
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from consumer.core.model import CheckRules, GiftRead
+
+DAY_MS: Final = 86_400_000
+
+LOOK_BACK_DAYS: Final = 30
+LOOK_BACK_DAYS_MAX: Final = 90
+"""How far back a check looks without `Duration`, and at most (zego-api.md)."""
+
+MARGIN_DAYS: Final = 1
+"""What the vendor counts a gift's age from is not said; with a day to spare it does not matter."""
+
+MILLISECONDS_FROM_MS: Final = 10**12
+"""A smaller `sent_at` is no Unix time in milliseconds of this century (it would be from before
+September 2001): a sender's wrong unit, and the record's time stands for it."""
 
 
 class Identity(NamedTuple):
@@ -58,6 +72,17 @@ class Gift:
             self.read.app_id, sent.room_id, sent.mini_game_id, sent.msg_id, sent.sent_at
         )
 
+    def age_ms(self, now_ms: int) -> int:
+        """How long ago it was sent, to within `check.settle`; beside days that is nothing."""
+        sent_at = self.read.sent.sent_at
+        if sent_at < MILLISECONDS_FROM_MS:
+            return now_ms - self.start_ms
+        return now_ms - self.proof_ms + self.deadline_wall_ms - sent_at
+
+    def is_too_old(self, now_ms: int) -> bool:
+        """Whether no check can look back as far as this gift: its absence cannot be proven."""
+        return self.age_ms(now_ms) > (LOOK_BACK_DAYS_MAX - MARGIN_DAYS) * DAY_MS
+
     def may_be_given_up(self, now_ms: int) -> bool:
         """Long enough unanswered, and at least once really asked about (promise P3)."""
         return self.asked and self.give_up_ms is not None and now_ms >= self.give_up_ms
@@ -77,3 +102,11 @@ def pending_gift(read: GiftRead, *, now_ms: int, wall_ms: int, rules: CheckRules
         give_up_ms=start_ms + rules.give_up_after_ms if rules.give_up_after_ms else None,
         since_ms=now_ms,
     )
+
+
+def duration_days(gifts: Iterable[Gift], now_ms: int) -> int | None:
+    """The `Duration` that a check for these gifts needs; None if the vendor's own suffices."""
+    age_ms = max(gift.age_ms(now_ms) for gift in gifts)
+    if age_ms <= (LOOK_BACK_DAYS - MARGIN_DAYS) * DAY_MS:
+        return None
+    return min(LOOK_BACK_DAYS_MAX, age_ms // DAY_MS + 1 + MARGIN_DAYS)

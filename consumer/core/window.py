@@ -97,6 +97,10 @@ class Window:
         twins = self._gifts.get(msg_id, ())
         return next((gift for gift in twins if gift.read.sent.sent_at == sent_at), None)
 
+    def oldest_waiting(self) -> Gift | None:
+        """The gift that waits and arrived first; passes over those in flight."""
+        return next((gift for gift in self if not gift.in_flight), None)
+
     def add(self, gift: Gift, now_ms: int) -> None:
         """A gift has arrived and waits."""
         msg_id = gift.read.sent.msg_id

@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from consumer.adapters.metrics import Metrics
 from consumer.core.tally import CoreStatus, PartitionStatus, Tally
 
-LABELS = {"partition", "status", "reason", "code", "trouble", "clause", "le"}
+LABELS = {"partition", "status", "reason", "code", "trouble", "clause", "fault", "le"}
 """All there may be; a room or a MsgId would make a series for each."""
 
 PARTITION = PartitionStatus(
@@ -39,7 +39,8 @@ def status(*partitions: PartitionStatus, tally: Tally | None = None) -> CoreStat
     """A core with these partitions."""
     return CoreStatus(
         pending_gifts=7, windows=4, rooms=3, requests_in_flight=2, windows_queued=1,
-        scopes_in_trouble=1, troubles=("game g: this_game: gone",), partitions=partitions,
+        scopes_in_trouble=1, troubles=("game g: this_game: gone",), faults={"host_down": "no answer", "wall_clock": None},
+        batch_size_max=50, partitions=partitions,
         tally=tally or Tally(),
     )  # fmt: skip
 

@@ -34,6 +34,7 @@ from consumer.core.model import (
     Reason,
     RecordRefused,
     RecordsRead,
+    ReportFault,
     ReportTrouble,
     ResumeIntake,
     SendCheck,
@@ -175,7 +176,7 @@ class Harness:
         self.now_ms = now_ms
         self.commits = True
         self.sent: list[tuple[int, Check]] = []
-        self.told: list[PauseIntake | ResumeIntake | ReportTrouble] = []
+        self.told: list[PauseIntake | ResumeIntake | ReportTrouble | ReportFault] = []
         self.cuts: list[Cut] = []
         self.cut_instants: list[int] = []
         self._endings: list[tuple[int, int, Ending]] = []

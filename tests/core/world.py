@@ -374,7 +374,9 @@ class World:
             return 5, make_loss(check, stale_connection=True)
         after_ms = self.dice.choice((5, 20, 30, 40, 900))
         if luck < 0.09:
-            code = self.dice.choice((1, 7, 3, 2, 7_202_001, 99))
+            # Called bad at random, a lone id would in the end be called poisoned.
+            bad = 2 if len(check.msg_ids) > 1 else 1
+            code = self.dice.choice((1, 7, 3, bad, 7_202_001, 99))
             return after_ms, CheckAnswered(check.check_id, Answer(code, "trouble"))
         seen_ms = self.wall_ms + self.dice.randint(0, after_ms)
         entries = tuple(

@@ -19,7 +19,8 @@ aborted, one at a time.
 
 **Reading order**: `model` (the words), `gift` (deadlines), then one rule, one room:
 `limiter` (permits), `lease` (hand-over), `hazard` and `window` (when to ask), `verdict` (what an
-answer means), `reaction` (what an error means), `progress` and `metadata` (what Kafka keeps),
+answer means), `reaction` (what an error means), `split` and `batch` (what a bad request means),
+`breaker` (the host), `wall_clock` (whom to believe), `progress` and `metadata` (what Kafka keeps),
 `partition` and `assignment` (outbox and cuts), `dispatch` (who asks next), and `scheduler`, which
 composes them.
 """

@@ -88,8 +88,14 @@ class Gift:
         return self.asked and self.give_up_ms is not None and now_ms >= self.give_up_ms
 
 
-def pending_gift(read: GiftRead, *, now_ms: int, wall_ms: int, rules: CheckRules) -> Gift:
-    """A gift as it arrives now."""
+def pending_gift(
+    read: GiftRead, *, now_ms: int, wall_ms: int, rules: CheckRules, clock_error_ms: int = 0
+) -> Gift:
+    """A gift as it arrives now.
+
+    `clock_error_ms` is how far off `wall_ms` may be: so much later may it be given up, or a clock
+    that is an hour ahead would have every gift given up after its first check.
+    """
     start_wall_ms = min(max(read.sent.sent_at, read.timestamp_ms), wall_ms)
     start_ms = now_ms - (wall_ms - start_wall_ms)
     deadline_ms = start_ms + rules.timeout_ms
@@ -99,7 +105,9 @@ def pending_gift(read: GiftRead, *, now_ms: int, wall_ms: int, rules: CheckRules
         start_ms=start_ms,
         deadline_wall_ms=start_wall_ms + rules.timeout_ms,
         proof_ms=deadline_ms + rules.settle_ms,
-        give_up_ms=start_ms + rules.give_up_after_ms if rules.give_up_after_ms else None,
+        give_up_ms=(
+            start_ms + rules.give_up_after_ms + clock_error_ms if rules.give_up_after_ms else None
+        ),
         since_ms=now_ms,
     )
 

@@ -226,7 +226,13 @@ class Scheduler:
         if window is None:
             window = partition.windows[key] = Window(key, partition.lease)
             self.tally.rooms_in_two_partitions += self._dispatcher.open(window, now_ms)
-        gift = pending_gift(record, now_ms=now_ms, wall_ms=wall_ms, rules=self._rules)
+        gift = pending_gift(
+            record,
+            now_ms=now_ms,
+            wall_ms=wall_ms,
+            rules=self._rules,
+            clock_error_ms=self._wall_clock.error_ms,
+        )
         window.add(gift, now_ms)
         self._assignment.count_pending(partition, 1)
         return window
@@ -258,14 +264,17 @@ class Scheduler:
         answers = event.stale_connection or event.trouble is Trouble.BAD_REQUEST
         flight = self._dispatcher.lost(event.check_id, now_ms, probing=not answers)
         self.tally.checks_lost[event.trouble.value] += 1
-        if event.stale_connection:
-            if flight.window.open:
-                self._retry(flight, event.detail, now_ms, wall_ms)
-        else:
-            retry_after_ms = event.retry_after_ms
+        if not event.stale_connection:
             self._fail(
-                flight, event.trouble, event.detail, now_ms, wall_ms, retry_after_ms=retry_after_ms
+                flight,
+                event.trouble,
+                event.detail,
+                now_ms,
+                wall_ms,
+                retry_after_ms=event.retry_after_ms,
             )
+        elif flight.window.open:
+            self._retry(flight, event.detail, now_ms, wall_ms)
         self._look_again(flight, now_ms)
 
     def _on_not_written(self, event: CheckNotWritten, now_ms: int, wall_ms: int) -> None:

@@ -37,15 +37,22 @@ class WallClock:
         self._stepped_ms = -1
         self._differing = 0
         self._agreeing = 0
-        self._differs: str | None = None
+        self._ahead_ms: int | None = None
 
     @property
     def doubt(self) -> str | None:
         """Why the clock cannot be believed now, in words for people; None: it can."""
-        if self._before_step_ms is not None and self._offset_ms is not None:
-            step_ms = self._offset_ms - self._before_step_ms
+        step_ms = self._step_ms()
+        if step_ms is not None:
             return f"the wall clock has stepped by {step_ms / 1_000:+.1f} s"
-        return self._differs
+        if self._ahead_ms is not None:
+            return f"the wall clock is {self._ahead_ms / 1_000:+.1f} s off the answers' Date"
+        return None
+
+    @property
+    def error_ms(self) -> int:
+        """How far off the clock may be; 0 while there is no doubt."""
+        return max(abs(self._step_ms() or 0), abs(self._ahead_ms or 0))
 
     def read(self, now_ms: int, wall_ms: int) -> None:
         """Both clocks have been read, one right after the other."""
@@ -69,11 +76,15 @@ class WallClock:
             self._agreeing = 0
             self._differing += 1
             if self._differing >= DATES_MIN:
-                ahead_ms = wall_ms - date_wall_ms
-                self._differs = f"the wall clock is {ahead_ms / 1_000:+.1f} s off the answers' Date"
+                self._ahead_ms = wall_ms - date_wall_ms
             return
         self._differing = 0
         self._agreeing += 1
         if self._agreeing >= DATES_MIN:
-            self._differs = None
+            self._ahead_ms = None
             self._before_step_ms = None
+
+    def _step_ms(self) -> int | None:
+        if self._before_step_ms is None or self._offset_ms is None:
+            return None
+        return self._offset_ms - self._before_step_ms

@@ -91,6 +91,9 @@ def test_what_the_core_holds_and_counts_is_read_at_the_scrape() -> None:
         "giftcheck_checks_lost_total{trouble=transient}": 2,
         "giftcheck_dead_letters_total{reason=not_avro}": 3,
         "giftcheck_checks_unwritten_total": 1,
+        "giftcheck_batch_size_max": 50,
+        "giftcheck_fault{fault=host_down}": 1,
+        "giftcheck_fault{fault=wall_clock}": 0,
     }
     found = samples(metrics)
     assert expected == {name: found.get(name) for name in expected}

@@ -3,7 +3,7 @@
 import itertools
 
 from consumer.core.model import CheckRules, Fault, ReportFault, Status
-from tests.core.vendor import Platform
+from tests.core.vendor import Platform, consumed_after
 
 IMPATIENT = CheckRules(give_up_after_ms=120_000)
 
@@ -153,3 +153,32 @@ def test_twenty_hanging_rooms_never_open_the_breaker_beside_healthy_ones() -> No
     assert [] == [a for a in platform.harness.told if isinstance(a, ReportFault)]
     healthy = [r for r in platform.results() if r.status is Status.SUCCEEDED]
     assert max(r.decided_at - r.sent.sent_at for r in healthy) <= 3_500
+
+
+def delay_p95_ms(*, troubled: bool) -> int:
+    """The healthy rooms' delay, with all kinds of trouble beside them or without; all are right."""
+    platform = Platform()
+    healthy = rooms(40, name="healthy")
+    traffic = list(healthy)
+    if troubled:
+        hanging = rooms(20, name="hanging")
+        traffic += [*hanging, *rooms(5, "two", "t"), *rooms(5, "gone", "g")]
+        platform.vendor.hanging = {room for room, _ in hanging}
+        platform.vendor.codes = {"two": 2, "gone": 7_202_001}
+        platform.vendor.poisoned = {"m710"}  # a healthy room's
+    platform.send(traffic, len(traffic) * 25, every_ms=600 // len(traffic))
+    platform.harness.run(35_000)
+    assert platform.wrong() == []
+    results = [r for r in platform.results() if r.sent.room_id.startswith("healthy")]
+    assert len(results) == len(healthy) * 25
+    delays = sorted(
+        r.decided_at - r.sent.sent_at - after_ms
+        for r in results
+        if (after_ms := consumed_after(r.sent.msg_id)) is not None and r.status is Status.SUCCEEDED
+    )
+    return delays[len(delays) * 95 // 100]
+
+
+def test_all_kinds_of_trouble_at_once_do_not_slow_the_healthy_rooms_down() -> None:
+    """Hanging rooms, a game that is gone, one that is refused, and a poisoned id."""
+    assert delay_p95_ms(troubled=True) <= 1.5 * delay_p95_ms(troubled=False)

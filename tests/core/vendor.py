@@ -1,7 +1,7 @@
 """A vendor with troubles, and a busy platform in front of it, both in virtual time.
 
 The vendor answers after 30 ms and knows when each gift is consumed; what it refuses, and whom it
-lets hang, can be changed while time passes. A gift's fate follows from its offset alone.
+lets hang, can be changed while time passes. A gift's fate follows from its MsgId alone.
 """
 
 from collections.abc import Sequence
@@ -19,12 +19,13 @@ from tests.core.builders import NOW_MS, WALL_MS, Ending, Harness, make_entry, ma
 
 LATENCY_MS = 30
 CONSUMED_AFTER_MS = (100, 300, 500, 900, 1_500, None)
-"""By turns; None: never."""
+"""Each as likely as the others; None: never."""
 
 
 def consumed_after(msg_id: str) -> int | None:
-    """How long after it was sent a gift is consumed."""
-    return CONSUMED_AFTER_MS[int(msg_id[1:]) % len(CONSUMED_AFTER_MS)]
+    """How long after it was sent a gift is consumed, whatever its room."""
+    mixed = int(msg_id[1:]) * 2_654_435_761 >> 16  # Knuth's multiplicative hash
+    return CONSUMED_AFTER_MS[mixed % len(CONSUMED_AFTER_MS)]
 
 
 class Vendor:

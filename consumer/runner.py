@@ -29,6 +29,7 @@ from consumer.core.model import (
     Input,
     PauseIntake,
     RecordsRead,
+    ReportFault,
     ReportGiveUps,
     ReportTrouble,
     ResumeIntake,
@@ -182,6 +183,10 @@ class Runner:
                 log.warning("overdue gifts are being given up early", limit=limit.value)
             case ReportGiveUps(limit, count):
                 log.info("giving up early has ended", limit=limit.value, gifts=count)
+            case ReportFault(fault, None):
+                log.warning("a fault has ended", fault=fault.value)
+            case ReportFault(fault, detail):
+                log.error("a fault has begun", fault=fault.value, detail=detail)
             case _:
                 assert_never(action)
 

@@ -81,13 +81,14 @@ class LoopClock:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self.readings = 0
+        self.stepped_ms = 0
 
     def now_ms(self) -> int:
         self.readings += 1
         return int(self._loop.time() * 1_000)
 
     def wall_ms(self) -> int:
-        return int(self._loop.time() * 1_000) - 1_000_000 + WALL_MS
+        return int(self._loop.time() * 1_000) - 1_000_000 + WALL_MS + self.stepped_ms
 
 
 def in_virtual_time(scenario: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
@@ -519,6 +520,21 @@ async def test_trouble_that_somebody_has_to_mend_is_said() -> None:
         line["log_level"], line["trouble"], line["app_id"], line["mini_game_id"],
     )  # fmt: skip
     assert f"Code {CREDENTIALS_CODE}" in line["detail"]
+
+
+@in_virtual_time
+async def test_a_step_of_the_wall_clock_is_said_when_it_begins_and_when_it_ends() -> None:
+    """One line each, however long it lasts."""
+    with capture_logs() as lines:
+        async with running() as scene:
+            for stepped_ms in (60_000, 60_000, 0):
+                scene.clock.stepped_ms = stepped_ms
+                scene.runner.feed(RecordsRead(0, 1, (), 0))
+                await asyncio.sleep(1)  # virtual
+    assert [
+        ("error", "a fault has begun", "wall_clock", "the wall clock has stepped by +60.0 s"),
+        ("warning", "a fault has ended", "wall_clock", None),
+    ] == [(line["log_level"], line["event"], line["fault"], line.get("detail")) for line in lines]
 
 
 # --- bugs --------------------------------------------------------------------------------------

@@ -133,6 +133,17 @@ def _of_core(core: CoreStatus) -> Iterator[Metric]:
         "Rooms, games and apps that back off after an error; /status names games and apps.",
         core.scopes_in_trouble,
     )
+    yield _gauge(
+        "batch_size_max",
+        "Ids in one check at most, as learned; under check.batch_size_max: the API takes no more.",
+        core.batch_size_max,
+    )
+    faults = GaugeMetricFamily(
+        "giftcheck_fault", "1 while this is wrong; /status says what exactly.", labels=["fault"]
+    )
+    for fault, detail in core.faults.items():
+        faults.add_metric([fault], int(detail is not None))
+    yield faults
     yield _counter("gifts_read", "Gift records read.", tally.gifts_read)
     yield _counter(
         "records_shared",

@@ -6,7 +6,8 @@ Each of these knows when it ends, or which event ends it:
 - lease not yet open, back-off, permits cooling: an instant; the window stands in the heap for it;
 - permits or probes that wait for an answer: `ended` looks at the room's windows again;
 - no lease: the commit that renews it does;
-- no slot: the window queues for one, first come first served.
+- no slot: the window queues for one, first come first served;
+- an open circuit breaker: there is no slot before its next probe.
 
 One back-off is passed over: that of a window that fails alone, for a full check of gifts never
 asked about. They could not be given up otherwise, and a busy room would fill the memory (P3, P5).
@@ -20,19 +21,28 @@ import itertools
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
-from consumer.core.gift import Gift
+from consumer.core.batch import BatchLimit
+from consumer.core.breaker import Breaker
+from consumer.core.gift import Gift, duration_days
 from consumer.core.hazard import Hazard, Hazards
 from consumer.core.lease import Lease
 from consumer.core.limiter import Limiter
 from consumer.core.model import Check, CheckRules, RoomKey
 from consumer.core.reaction import Backoffs
+from consumer.core.split import Group, Splits
 from consumer.core.window import Window
+
+IMPATIENCE_MS: Final = 10_000
+"""Also while its game or app is in trouble a gift must be asked about: once past deadline + settle,
+so that it can be given up early, and when it is to be given up anyhow. So long after that, that
+others whose time has come are in the same check."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flight:
-    """A check in flight: what was asked, from which window, decided when.
+    """A check in flight: what was asked, from which window, decided when; `group`: of suspects.
 
     `told_ms` is when the latest check that was answered with success had been sent, of those
     answered before this one was decided; -1 for none.
@@ -43,15 +53,24 @@ class Flight:
     gifts: tuple[Gift, ...]
     sent_ms: int
     told_ms: int
+    group: Group | None = None
 
 
 class Dispatcher:
     """Decides when windows ask; owns the heap, the slots and the flights."""
 
     def __init__(
-        self, rules: CheckRules, limiter: Limiter, backoffs: Backoffs, hazards: Hazards
+        self,
+        rules: CheckRules,
+        limiter: Limiter,
+        backoffs: Backoffs,
+        hazards: Hazards,
+        breaker: Breaker,
     ) -> None:
         self._rules = rules
+        self._breaker = breaker
+        self.batch = BatchLimit(rules.batch_size_max)
+        self.splits = Splits(self.batch)
         self._limiter = limiter
         self._backoffs = backoffs
         self._hazards = hazards
@@ -83,6 +102,7 @@ class Dispatcher:
         others = self._rooms.setdefault(room, [])
         elsewhere = any(other.key.partition != window.key.partition for other in others)
         others.append(window)
+        self._backoffs.open(window.key)
         return elsewhere
 
     def close(self, window: Window, now_ms: int) -> None:
@@ -95,6 +115,7 @@ class Dispatcher:
             del self._rooms[room]
         self._limiter.close(room, now_ms)
         self._backoffs.close(window.key)
+        self.splits.close(window)
 
     def touch(self, windows: Iterable[Window], now_ms: int) -> None:
         """Something about these windows has changed: find out when they ask next."""
@@ -108,7 +129,7 @@ class Dispatcher:
     def poll(self, now_ms: int) -> list[Check]:
         """The checks to write now; their permits and slots are taken."""
         checks: list[Check] = []
-        while self._slot_queue and len(self._flights) < self._rules.requests_in_flight_max:
+        while self._slot_queue and len(self._flights) < self._breaker.slots(now_ms):
             window = self._slot_queue.popleft()
             window.queued = False
             if window.open:
@@ -123,7 +144,11 @@ class Dispatcher:
 
     def next_wakeup(self) -> int | None:
         """When `poll` has something to look at, if nothing else happens before."""
-        return self._due[0][0] if self._due else None
+        due_ms = self._due[0][0] if self._due else None
+        probe_ms = self._breaker.probe_ms
+        if probe_ms is None or not self._slot_queue or self._flights:
+            return due_ms
+        return probe_ms if due_ms is None else min(due_ms, probe_ms)
 
     def answered(self, check_id: int, now_ms: int) -> Flight:
         """A check ended with an answer: its permit cools, its slot is free."""
@@ -178,12 +203,25 @@ class Dispatcher:
             return None
         window.advance(now_ms)
         at_ms = window.ask_at(self._hazard(window), self._rules.request_price_ms, now_ms)
+        group = self.splits.next_group(window)
+        if group is not None:
+            due_ms = _group_due_ms(group)
+            at_ms = due_ms if at_ms is None else min(at_ms, due_ms)
         if at_ms is None:
             return None
-        at_ms = max(at_ms, lease.opens_ms)
-        if not (window.fails_alone and window.unasked_count >= self._rules.batch_size_max):
-            at_ms = max(at_ms, self._backoffs.until(window.key))
-        return self._limiter.ready_at(window.room, at_ms)
+        until_ms = max(now_ms, lease.opens_ms, self._back_off_until(window, group, now_ms))
+        return self._limiter.ready_at(window.room, max(at_ms, until_ms))
+
+    def _back_off_until(self, window: Window, group: Group | None, now_ms: int) -> int:
+        """Until when trouble keeps a window from asking."""
+        until_ms = self._backoffs.until(window.key)
+        if until_ms <= now_ms or self._is_overfull(window):
+            return now_ms
+        return self._backoffs.until(window.key, _impatient_ms(window, group))
+
+    def _is_overfull(self, window: Window) -> bool:
+        """Whether a window fails alone and has a whole check of gifts never asked about."""
+        return window.fails_alone and window.unasked_count >= self._rules.batch_size_max
 
     def _ask(self, window: Window, now_ms: int) -> list[Check]:
         """Let a window ask as often as it is due, for as long as there are slots."""
@@ -192,7 +230,7 @@ class Dispatcher:
             if at_ms > now_ms:
                 self._push(window, at_ms)
                 break
-            if len(self._flights) >= self._rules.requests_in_flight_max:
+            if len(self._flights) >= self._breaker.slots(now_ms):
                 window.queued = True
                 self._slot_queue.append(window)
                 break
@@ -201,7 +239,16 @@ class Dispatcher:
 
     def _send(self, window: Window, now_ms: int) -> Check:
         key = window.key
-        gifts = window.take(self._rules.batch_size_max, self._hazard(window), now_ms)
+        group = self.splits.next_group(window)
+        if group is not None and _group_due_ms(group) <= now_ms:
+            self.splits.take(window, group)
+            gifts = list(group.gifts)
+        else:
+            group = None
+            gifts = window.take(self._size(window, now_ms), self._hazard(window), now_ms)
+        msg_ids = tuple(dict.fromkeys(gift.read.sent.msg_id for gift in gifts))
+        self.batch.decided(len(msg_ids), now_ms)
+        self._backoffs.asked(key, now_ms + self._rules.request_timeout_ms)
         self._limiter.take(window.room, now_ms)
         window.lease.in_flight += 1
         games = self._rooms[window.room]
@@ -211,12 +258,21 @@ class Dispatcher:
             app_id=key.app_id,
             room_id=key.room_id,
             mini_game_id=key.mini_game_id,
-            msg_ids=tuple(dict.fromkeys(gift.read.sent.msg_id for gift in gifts)),
+            msg_ids=msg_ids,
             write_before_ms=window.lease.until_ms,
+            duration_days=duration_days(gifts, now_ms),
         )
-        flight = Flight(check, window, tuple(gifts), now_ms, self._told_ms)
+        flight = Flight(check, window, tuple(gifts), now_ms, self._told_ms, group)
         self._flights[check.check_id] = flight
         return check
+
+    def _size(self, window: Window, now_ms: int) -> int:
+        """How many ids the next check may carry: a probe of a refused game carries one."""
+        if self._backoffs.game_refused(window.key) and not self._is_overfull(window):
+            impatient_ms = _impatient_ms(window, None)
+            if impatient_ms is None or now_ms < impatient_ms:
+                return 1
+        return self.batch.size(now_ms)
 
     def _end(self, check_id: int) -> Flight:
         flight = self._flights.pop(check_id)
@@ -229,3 +285,21 @@ class Dispatcher:
     def _push(self, window: Window, at_ms: int) -> None:
         window.due_ms = at_ms
         heapq.heappush(self._due, (at_ms, next(self._order), window))
+
+
+def _group_due_ms(group: Group) -> int:
+    """When suspects are asked about again: also once they may be given up."""
+    if group.give_up_ms is None:
+        return group.due_ms
+    return min(group.due_ms, group.give_up_ms + IMPATIENCE_MS)
+
+
+def _impatient_ms(window: Window, group: Group | None) -> int | None:
+    """From when on a window asks although its game or app is in trouble: see IMPATIENCE_MS."""
+    unasked, oldest = window.oldest_unasked(), window.oldest_waiting()
+    due_ms = (
+        unasked.proof_ms if unasked else None,
+        oldest.give_up_ms if oldest else None,
+        group.give_up_ms if group else None,
+    )
+    return min((at_ms + IMPATIENCE_MS for at_ms in due_ms if at_ms is not None), default=None)

@@ -6,11 +6,25 @@ monotonic time here, at intake, so that a step of the wall clock moves no deadli
 """
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from consumer.core.limits import Limit
 from consumer.core.model import CheckRules, GiftRead
+
+DAY_MS: Final = 86_400_000
+
+LOOK_BACK_DAYS: Final = 30
+LOOK_BACK_DAYS_MAX: Final = 90
+"""How far back a check looks without `Duration`, and at most (zego-api.md)."""
+
+MARGIN_DAYS: Final = 1
+"""What the vendor counts a gift's age from is not said; with a day to spare it does not matter."""
+
+MILLISECONDS_FROM_MS: Final = 10**12
+"""A smaller `sent_at` is no Unix time in milliseconds of this century (it would be from before
+September 2001): a sender's wrong unit, and the record's time stands for it."""
 
 
 class Identity(NamedTuple):
@@ -63,6 +77,17 @@ class Gift:
             self.read.app_id, sent.room_id, sent.mini_game_id, sent.msg_id, sent.sent_at
         )
 
+    def age_ms(self, now_ms: int) -> int:
+        """How long ago it was sent, to within `check.settle`; beside days that is nothing."""
+        sent_at = self.read.sent.sent_at
+        if sent_at < MILLISECONDS_FROM_MS:
+            return now_ms - self.start_ms
+        return now_ms - self.proof_ms + self.deadline_wall_ms - sent_at
+
+    def is_too_old(self, now_ms: int) -> bool:
+        """Whether no check can look back as far as this gift: its absence cannot be proven."""
+        return self.age_ms(now_ms) > (LOOK_BACK_DAYS_MAX - MARGIN_DAYS) * DAY_MS
+
     def may_be_given_up(self, now_ms: int) -> bool:
         """Long enough unanswered or in a limit's way, and at least once really asked about (P3)."""
         if not self.asked:
@@ -71,8 +96,14 @@ class Gift:
         return overdue or self.given_up_for is not None
 
 
-def pending_gift(read: GiftRead, *, now_ms: int, wall_ms: int, rules: CheckRules) -> Gift:
-    """A gift as it arrives now."""
+def pending_gift(
+    read: GiftRead, *, now_ms: int, wall_ms: int, rules: CheckRules, clock_error_ms: int = 0
+) -> Gift:
+    """A gift as it arrives now.
+
+    `clock_error_ms` is how far off `wall_ms` may be: so much later may it be given up, or a clock
+    that is an hour ahead would have every gift given up after its first check.
+    """
     start_wall_ms = min(max(read.sent.sent_at, read.timestamp_ms), wall_ms)
     start_ms = now_ms - (wall_ms - start_wall_ms)
     deadline_ms = start_ms + rules.timeout_ms
@@ -82,6 +113,16 @@ def pending_gift(read: GiftRead, *, now_ms: int, wall_ms: int, rules: CheckRules
         start_ms=start_ms,
         deadline_wall_ms=start_wall_ms + rules.timeout_ms,
         proof_ms=deadline_ms + rules.settle_ms,
-        give_up_ms=start_ms + rules.give_up_after_ms if rules.give_up_after_ms else None,
+        give_up_ms=(
+            start_ms + rules.give_up_after_ms + clock_error_ms if rules.give_up_after_ms else None
+        ),
         since_ms=now_ms,
     )
+
+
+def duration_days(gifts: Iterable[Gift], now_ms: int) -> int | None:
+    """The `Duration` that a check for these gifts needs; None if the vendor's own suffices."""
+    age_ms = max(gift.age_ms(now_ms) for gift in gifts)
+    if age_ms <= (LOOK_BACK_DAYS - MARGIN_DAYS) * DAY_MS:
+        return None
+    return min(LOOK_BACK_DAYS_MAX, age_ms // DAY_MS + 1 + MARGIN_DAYS)

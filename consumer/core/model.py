@@ -179,7 +179,8 @@ class Check:
     """One request to be written: one room, one game, many MsgIds.
 
     It may be written only before `write_before_ms` (monotonic, exclusive): the lease of its
-    partition, tested at the write itself.
+    partition, tested at the write itself. `duration_days` is how far back it looks; None: as far
+    as the vendor does by itself.
     """
 
     check_id: int
@@ -188,6 +189,7 @@ class Check:
     mini_game_id: str
     msg_ids: tuple[str, ...]
     write_before_ms: int
+    duration_days: int | None = None
 
 
 # --- inputs: what happened ---------------------------------------------------------------------
@@ -359,7 +361,22 @@ class ReportGiveUps:
     count: int | None
 
 
-Action = SendCheck | PauseIntake | ResumeIntake | ReportTrouble | ReportGiveUps
+class Fault(Enum):
+    """What can be wrong with the whole process or its host; begins and ends visibly."""
+
+    HOST_DOWN = "host_down"
+    WALL_CLOCK = "wall_clock"
+
+
+@dataclass(frozen=True, slots=True)
+class ReportFault:
+    """Tell people: a fault has begun, or (`detail` is None) has ended."""
+
+    fault: Fault
+    detail: str | None
+
+
+Action = SendCheck | PauseIntake | ResumeIntake | ReportTrouble | ReportGiveUps | ReportFault
 
 
 # --- cuts --------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, assert_never
 
 from consumer.core.assignment import Assignment
+from consumer.core.breaker import Breaker
 from consumer.core.dispatch import Dispatcher, Flight
 from consumer.core.gift import Gift, Identity, pending_gift
 from consumer.core.hazard import Hazards
@@ -32,12 +33,14 @@ from consumer.core.model import (
     DeadLetter,
     DrainStarted,
     Entry,
+    Fault,
     GiftRead,
     Input,
     PartitionAssigned,
     PartitionRevoked,
     RecordRefused,
     RecordsRead,
+    ReportFault,
     ReportTrouble,
     SendCheck,
     Status,
@@ -48,12 +51,14 @@ from consumer.core.overdue import OverdueGifts
 from consumer.core.partition import Partition, Said
 from consumer.core.reaction import Backoffs, trouble_of
 from consumer.core.relief import Relief
+from consumer.core.split import Finding
 from consumer.core.tally import CoreStatus, Tally
 from consumer.core.verdict import Clause, Verdict, gift_result, judge
+from consumer.core.wall_clock import WallClock
 from consumer.core.window import Window
 
 _FOR_PEOPLE: Final = frozenset(
-    (Trouble.THIS_GAME, Trouble.CREDENTIALS, Trouble.CONFIGURATION, Trouble.CLOCK)
+    (Trouble.BAD_REQUEST, Trouble.THIS_GAME, Trouble.CREDENTIALS, Trouble.CONFIGURATION)
 )
 """What somebody has to mend, for a whole game or app."""
 
@@ -77,15 +82,19 @@ class Scheduler:
             unknown_hold_max_ms=rules.unknown_hold_max_ms,
         )
         self._backoffs = Backoffs(jitter)
-        self._dispatcher = Dispatcher(rules, self._limiter, self._backoffs, hazards)
+        self._breaker = Breaker(rules.requests_in_flight_max, jitter)
+        self._wall_clock = WallClock()
+        self._faults: dict[Fault, str | None] = dict.fromkeys(Fault)
+        self._dispatcher = Dispatcher(rules, self._limiter, self._backoffs, hazards, self._breaker)
         self._overdue = OverdueGifts()
         self._assignment = Assignment(rules, self._overdue, instance=instance)
         self._relief = Relief(self._assignment, self._overdue, rules.overdue_gifts_max)
-        self._reports: list[ReportTrouble] = []
+        self._reports: list[ReportTrouble | ReportFault] = []
         self.tally = Tally()
 
     def handle(self, event: Input, now_ms: int, wall_ms: int) -> None:
         """Take in what happened."""
+        self._wall_clock.read(now_ms, wall_ms)
         match event:
             case RecordsRead():
                 self._on_records(event, now_ms, wall_ms)
@@ -107,6 +116,7 @@ class Scheduler:
             case _:
                 assert_never(event)
         self._relieve(now_ms, wall_ms)
+        self._note(Fault.WALL_CLOCK, self._wall_clock.doubt)
 
     def poll(self, now_ms: int) -> list[Action]:
         """What is to be done now; each check returned already has its permit and its slot."""
@@ -157,6 +167,8 @@ class Scheduler:
                 f"{scope}: {wait.trouble.value}: {wait.detail}"
                 for scope, wait in self._backoffs.shared().items()
             ),
+            faults={fault.value: detail for fault, detail in self._faults.items()},
+            batch_size_max=self._dispatcher.batch.learned,
             partitions=tuple(partition.status(now_ms) for partition in self._assignment),
             tally=self.tally,
         )
@@ -228,7 +240,13 @@ class Scheduler:
         if window is None:
             window = partition.windows[key] = Window(key, partition.lease)
             self.tally.rooms_in_two_partitions += self._dispatcher.open(window, now_ms)
-        gift = pending_gift(record, now_ms=now_ms, wall_ms=wall_ms, rules=self._rules)
+        gift = pending_gift(
+            record,
+            now_ms=now_ms,
+            wall_ms=wall_ms,
+            rules=self._rules,
+            clock_error_ms=self._wall_clock.error_ms,
+        )
         window.add(gift, now_ms)
         self._assignment.count_pending(partition, 1)
         return window
@@ -240,27 +258,36 @@ class Scheduler:
         flight = self._dispatcher.answered(event.check_id, now_ms)
         self.tally.answers[answer.code] += 1
         self.tally.answers_incomplete += not answer.complete
+        if answer.date_wall_ms is not None:
+            sent_wall_ms = wall_ms - (now_ms - flight.sent_ms)
+            self._wall_clock.date(answer.date_wall_ms, sent_wall_ms, wall_ms)
         trouble = trouble_of(answer.code)
-        if trouble is Trouble.RATE_LIMITED:
-            self._slow_down(flight, now_ms, answer.retry_after_ms)
-        if flight.window.open:
-            if trouble is None:
+        if trouble is None:
+            self._host_worked(now_ms)
+            if flight.window.open:
                 self._judge(flight, answer, now_ms, wall_ms)
-            else:
-                error = f"Code {answer.code}: {answer.message}"
-                self._back_off(flight, trouble, error, now_ms)
-                self._retry(flight, error, now_ms, wall_ms)
+        else:
+            error = f"Code {answer.code}: {answer.message}"
+            self._fail(
+                flight, trouble, error, now_ms, wall_ms, retry_after_ms=answer.retry_after_ms
+            )
         self._look_again(flight, now_ms)
 
     def _on_loss(self, event: CheckLost, now_ms: int, wall_ms: int) -> None:
-        probing = not event.stale_connection
-        flight = self._dispatcher.lost(event.check_id, now_ms, probing=probing)
+        # A host that refuses a request for its size does answer.
+        answers = event.stale_connection or event.trouble is Trouble.BAD_REQUEST
+        flight = self._dispatcher.lost(event.check_id, now_ms, probing=not answers)
         self.tally.checks_lost[event.trouble.value] += 1
-        if event.trouble is Trouble.RATE_LIMITED:
-            self._slow_down(flight, now_ms, event.retry_after_ms)
-        if flight.window.open:
-            if probing:
-                self._back_off(flight, event.trouble, event.detail, now_ms)
+        if not event.stale_connection:
+            self._fail(
+                flight,
+                event.trouble,
+                event.detail,
+                now_ms,
+                wall_ms,
+                retry_after_ms=event.retry_after_ms,
+            )
+        elif flight.window.open:
             self._retry(flight, event.detail, now_ms, wall_ms)
         self._look_again(flight, now_ms)
 
@@ -275,27 +302,105 @@ class Scheduler:
             self._retry(flight, error, now_ms, wall_ms, asked=False)
         self._look_again(flight, now_ms)
 
-    def _slow_down(self, flight: Flight, now_ms: int, retry_after_ms: int | None) -> None:
-        room = flight.window.room
-        self._limiter.limited(room, flight.sent_ms, now_ms, retry_after_ms)
+    def _fail(
+        self,
+        flight: Flight,
+        trouble: Trouble,
+        error: str,
+        now_ms: int,
+        wall_ms: int,
+        *,
+        retry_after_ms: int | None,
+    ) -> None:
+        """A check was written and met trouble: who waits, and what becomes of its gifts."""
+        if trouble is Trouble.RATE_LIMITED:
+            room = flight.window.room
+            self._limiter.limited(room, flight.sent_ms, now_ms, retry_after_ms)
+        if trouble is not Trouble.TRANSIENT:
+            self._host_worked(now_ms)
+        if not flight.window.open:
+            return
+        if trouble is Trouble.BAD_REQUEST:
+            self._refuse(flight, error, now_ms, wall_ms, retry_after_ms=retry_after_ms)
+        else:
+            self._back_off(flight, trouble, error, now_ms, retry_after_ms=retry_after_ms)
+            self._retry(flight, error, now_ms, wall_ms)
 
-    def _back_off(self, flight: Flight, trouble: Trouble, error: str, now_ms: int) -> None:
+    def _refuse(
+        self, flight: Flight, error: str, now_ms: int, wall_ms: int, *, retry_after_ms: int | None
+    ) -> None:
+        """A check was called bad: which of its gifts are to blame is for `split` to find out."""
+        window = flight.window
+        survivors = self._survivors(flight, error, now_ms, wall_ms, asked=True)
+        finding, released = self._dispatcher.splits.refused(
+            window,
+            flight.group,
+            survivors,
+            now_ms,
+            game_refused=self._backoffs.game_refused(window.key),
+        )
+        if finding is Finding.POISONED:
+            for gift in survivors:
+                self._decide(window, gift, Verdict(Status.UNVERIFIED, error), wall_ms, None)
+        elif finding is Finding.GAME_REFUSED:
+            self._back_off(
+                flight, Trouble.BAD_REQUEST, error, now_ms, retry_after_ms=retry_after_ms
+            )
+        self._dispatcher.touch(released, now_ms)
+
+    def _back_off(
+        self,
+        flight: Flight,
+        trouble: Trouble,
+        error: str,
+        now_ms: int,
+        *,
+        retry_after_ms: int | None = None,
+    ) -> None:
         key = flight.window.key
-        begins = self._backoffs.failed(trouble, error, key, flight.sent_ms, now_ms)
-        if begins and trouble in _FOR_PEOPLE:
-            game = key.mini_game_id if trouble is Trouble.THIS_GAME else None
-            self._reports.append(ReportTrouble(trouble, key.app_id, game, error))
+        begun = self._backoffs.failed(
+            trouble, error, key, flight.sent_ms, now_ms, retry_after_ms=retry_after_ms
+        )
+        if trouble is Trouble.TRANSIENT and self._breaker.failed(
+            key.room, flight.sent_ms, now_ms, news=begun is not None
+        ):
+            self._note(Fault.HOST_DOWN, f"the API does not answer; the last error: {error}")
+        if begun in _FOR_PEOPLE:
+            of_game = begun in {Trouble.BAD_REQUEST, Trouble.THIS_GAME}
+            game = key.mini_game_id if of_game else None
+            self._reports.append(ReportTrouble(begun, key.app_id, game, error))
+
+    def _host_worked(self, now_ms: int) -> None:
+        if self._breaker.worked(now_ms):
+            self._note(Fault.HOST_DOWN, None)
+
+    def _note(self, fault: Fault, detail: str | None) -> None:
+        """People are told when a fault begins and when it ends; `/status` shows it as it is."""
+        if (detail is None) is not (self._faults[fault] is None):
+            self._reports.append(ReportFault(fault, detail))
+        self._faults[fault] = detail
 
     def _retry(
         self, flight: Flight, error: str | None, now_ms: int, wall_ms: int, *, asked: bool = True
     ) -> None:
         """A check told nothing about its gifts: they wait again, or are given up."""
+        survivors = self._survivors(flight, error, now_ms, wall_ms, asked=asked)
+        if flight.group is None:
+            flight.window.give_back(survivors, None)
+        else:
+            released = self._dispatcher.splits.unanswered(flight.window, flight.group, survivors)
+            self._dispatcher.touch(released, now_ms)
+
+    def _survivors(
+        self, flight: Flight, error: str | None, now_ms: int, wall_ms: int, *, asked: bool
+    ) -> tuple[Gift, ...]:
+        """The gifts of a check that told nothing about them, but those given up."""
         flight.window.last_error = error
         for gift in flight.gifts:
             gift.asked = gift.asked or asked
         if asked:
             self._note_failure(flight, flight.gifts, now_ms)
-        self._wait_on(flight, flight.gifts, None, now_ms, wall_ms)
+        return self._give_up_due(flight.window, flight.gifts, now_ms, wall_ms)
 
     def _note_failure(self, flight: Flight, gifts: Sequence[Gift], now_ms: int) -> None:
         """A check was written and told nothing about these gifts, which are not decided."""
@@ -333,7 +438,13 @@ class Scheduler:
         for gift in flight.gifts:
             gift.asked = True
             gift.checks += 1
-            verdict = judge(gift, entries[gift.read.sent.msg_id], answer, flight.sent_ms)
+            verdict = judge(
+                gift,
+                entries[gift.read.sent.msg_id],
+                answer,
+                flight.sent_ms,
+                clock_in_doubt=self._wall_clock.doubt is not None,
+            )
             if isinstance(verdict, Verdict):
                 self._decide(flight.window, gift, verdict, wall_ms, answer.request_id)
                 continue
@@ -343,32 +454,34 @@ class Scheduler:
             undecided.append(gift)
         if unproven is not None:
             flight.window.last_error = unproven.value
-            self._back_off(flight, Trouble.TRANSIENT, unproven.value, now_ms)
+            # A wait of this window alone: the host has answered, the breaker hears nothing of it.
+            key, error = flight.window.key, unproven.value
+            self._backoffs.failed(Trouble.TRANSIENT, error, key, flight.sent_ms, now_ms)
             self._note_failure(flight, undecided, now_ms)
         else:
             self._dispatcher.told(flight)
             self._overdue.told(flight.window)
             if self._backoffs.succeeded(flight.window.key):
                 self._dispatcher.touch_all(now_ms)
-        self._wait_on(flight, undecided, flight.sent_ms, now_ms, wall_ms)
+        still_pending = self._give_up_due(flight.window, undecided, now_ms, wall_ms)
+        flight.window.give_back(still_pending, flight.sent_ms)
+        self._dispatcher.batch.good(len(flight.check.msg_ids))
+        released = self._dispatcher.splits.answered(
+            flight.window, flight.group, flight.sent_ms, now_ms
+        )
+        self._dispatcher.touch(released, now_ms)
 
-    def _wait_on(
-        self,
-        flight: Flight,
-        gifts: Iterable[Gift],
-        since_ms: int | None,
-        now_ms: int,
-        wall_ms: int,
-    ) -> None:
-        """Gifts without a verdict wait again, or are given up when it is time (promise P3)."""
-        window = flight.window
-        waiting: list[Gift] = []
+    def _give_up_due(
+        self, window: Window, gifts: Iterable[Gift], now_ms: int, wall_ms: int
+    ) -> tuple[Gift, ...]:
+        """Give up those whose time it is (promise P3); returns the others."""
+        still_pending: list[Gift] = []
         for gift in gifts:
             if gift.may_be_given_up(now_ms):
                 self._give_up(window, gift, wall_ms)
             else:
-                waiting.append(gift)
-        window.give_back(waiting, since_ms)
+                still_pending.append(gift)
+        return tuple(still_pending)
 
     def _relieve(self, now_ms: int, wall_ms: int) -> None:
         """Give up early those that local trouble makes stand in a limit's way (promise P5).

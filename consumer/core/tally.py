@@ -1,6 +1,7 @@
 """What the core has seen and decided, counted since the start; read by metrics and `/status`."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from consumer.core.limits import Limit
@@ -43,7 +44,8 @@ class CoreStatus:
     """The core as people want to see it; `tally` goes on counting.
 
     `scopes_in_trouble` counts rooms, games and apps that back off; `troubles` are sentences about
-    those of games and apps.
+    those of games and apps. `faults` says of each fault there can be what is wrong, None if nothing is.
+    `batch_size_max` is how many ids a check may carry, as far as is known.
     """
 
     pending_gifts: int
@@ -57,5 +59,7 @@ class CoreStatus:
     windows_queued: int
     scopes_in_trouble: int
     troubles: tuple[str, ...]
+    faults: Mapping[str, str | None]
+    batch_size_max: int
     partitions: tuple[PartitionStatus, ...]
     tally: Tally

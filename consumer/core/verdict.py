@@ -18,6 +18,10 @@ TIMESTAMP_MISMATCH: Final = "timestamp_mismatch"
 """The API knows the MsgId only with Timestamps of other days: neither consumed nor absent."""
 
 
+TOO_OLD: Final = "sent more than 90 days ago, further than the API looks back"
+"""Said of a gift only after a check that asked for it: silence proves nothing then, an entry does."""
+
+
 class Verdict(NamedTuple):
     """What a gift's result will say; `entry` is the API's word where it decided."""
 
@@ -33,13 +37,17 @@ class Clause(Enum):
     INCOMPLETE = "the answer was malformed"
     TOO_EARLY = "the check was sent before deadline + settle"
     SERVER_CLOCK = "the server's Date lies before the deadline"
+    OUR_CLOCK = "our clock is in doubt and the answer has no Date"
 
 
-def open_clause(gift: Gift, answer: Answer, sent_ms: int) -> Clause | None:
+def open_clause(
+    gift: Gift, answer: Answer, sent_ms: int, *, clock_in_doubt: bool = False
+) -> Clause | None:
     """The first clause that keeps silence from proving absence; None: it is proven.
 
     `sent_ms` is when the check was decided: never after it was written, so a bound in our favour
-    is never claimed. `Date` has whole seconds, rounded down: never later than the truth.
+    is never claimed. `Date` has whole seconds, rounded down: never later than the truth. With
+    `clock_in_doubt` (`wall_clock`) nothing but a `Date` tells that the deadline is over.
     """
     if answer.code != 0:
         return Clause.NOT_SUCCESSFUL
@@ -47,12 +55,19 @@ def open_clause(gift: Gift, answer: Answer, sent_ms: int) -> Clause | None:
         return Clause.INCOMPLETE
     if sent_ms < gift.proof_ms:
         return Clause.TOO_EARLY
-    if answer.date_wall_ms is not None and answer.date_wall_ms < gift.deadline_wall_ms:
-        return Clause.SERVER_CLOCK
-    return None
+    if answer.date_wall_ms is None:
+        return Clause.OUR_CLOCK if clock_in_doubt else None
+    return Clause.SERVER_CLOCK if answer.date_wall_ms < gift.deadline_wall_ms else None
 
 
-def judge(gift: Gift, entries: Sequence[Entry], answer: Answer, sent_ms: int) -> Verdict | Clause:
+def judge(
+    gift: Gift,
+    entries: Sequence[Entry],
+    answer: Answer,
+    sent_ms: int,
+    *,
+    clock_in_doubt: bool = False,
+) -> Verdict | Clause:
     """The verdict on a gift that a check asked for, or the clause that keeps it pending.
 
     `entries` are those of the answer with the gift's MsgId. One with another Timestamp within 24
@@ -63,11 +78,13 @@ def judge(gift: Gift, entries: Sequence[Entry], answer: Answer, sent_ms: int) ->
         nearest = min(entries, key=lambda entry: abs(entry.timestamp_ms - sent_at))
         if abs(nearest.timestamp_ms - sent_at) < SAME_GIFT_MS:
             return _consumed(nearest)
-    clause = open_clause(gift, answer, sent_ms)
+    clause = open_clause(gift, answer, sent_ms, clock_in_doubt=clock_in_doubt)
     if clause is not None:
         return clause
     if entries:
         return Verdict(Status.UNVERIFIED, TIMESTAMP_MISMATCH)
+    if gift.is_too_old(sent_ms):
+        return Verdict(Status.UNVERIFIED, TOO_OLD)
     return Verdict(Status.UNCONSUMED, "not consumed by the deadline")
 
 

@@ -16,6 +16,7 @@ at most `AGE_CLASSES` times in its life; one heap knows who is next.
 import heapq
 import itertools
 import math
+from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -61,6 +62,7 @@ class Window:
         "_gifts",
         "_order",
         "_proofs",
+        "_unasked",
         "due_ms",
         "failing_since_ms",
         "fails_alone",
@@ -90,6 +92,7 @@ class Window:
         self._classes: dict[int, _Sums] = {}
         self._borders: list[tuple[int, int, Gift]] = []
         self._proofs: list[tuple[int, int, Gift]] = []
+        self._unasked: deque[Gift] = deque()
         self._order = itertools.count()
 
     def __iter__(self) -> Iterator[Gift]:
@@ -104,8 +107,20 @@ class Window:
         twins = self._gifts.get(msg_id, ())
         return next((gift for gift in twins if gift.read.sent.sent_at == sent_at), None)
 
+    def oldest_waiting(self) -> Gift | None:
+        """The gift that waits and arrived first; passes over those in flight."""
+        return next((gift for gift in self if not gift.in_flight), None)
+
+    def oldest_unasked(self) -> Gift | None:
+        """The first of those that no check has ever held."""
+        while self._unasked and (self._unasked[0].asked or self._unasked[0].decided):
+            self._unasked.popleft()
+        return self._unasked[0] if self._unasked else None
+
     def add(self, gift: Gift, now_ms: int) -> None:
         """A gift has arrived and waits."""
+        self.oldest_unasked()  # so that nothing decided is kept for long
+        self._unasked.append(gift)
         msg_id = gift.read.sent.msg_id
         self._gifts[msg_id] = (*self._gifts.get(msg_id, ()), gift)
         heapq.heappush(self._proofs, (gift.proof_ms, next(self._order), gift))

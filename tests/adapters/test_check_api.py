@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -69,6 +70,21 @@ async def test_a_check_is_one_signed_post_as_the_vendor_wants_it() -> None:
     assert b"Cookie" not in head
     fields = {"RoomId": "room", "MiniGameId": "game", "MsgIdList": ["m1", "m2"]}
     assert fields == orjson.loads(body)
+
+
+async def test_a_gift_of_other_days_is_found_with_a_duration(simulated: SimulatorServer) -> None:
+    """The vendor looks back 30 days by itself, and as far as the check says if it does."""
+    simulator = simulated.simulator
+    sent_ms = simulator.clock_us() // 1000 - 40 * 86_400_000
+    gift = Gift(APP_ID, "room", "game", "m2", sent_ms)
+    simulator.truth.send(gift, sent_ms, fate=Fate(sent_ms, sent_ms, 0))
+    found = []
+    async with api(simulated.base_url) as client:
+        for days in (None, 42):
+            outcome = await client.send(replace(CHECK, duration_days=days))
+            assert isinstance(outcome, CheckAnswered)
+            found.append([entry.msg_id for entry in outcome.answer.entries])
+    assert found == [[], ["m2"]]
 
 
 async def test_consumed_gifts_are_answered(simulated: SimulatorServer) -> None:

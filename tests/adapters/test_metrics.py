@@ -10,7 +10,7 @@ from consumer.core.limits import Limit
 from consumer.core.model import Cut, GiftResult, GiftSent, Status
 from consumer.core.tally import CoreStatus, PartitionStatus, Tally
 
-LABELS = {"partition", "status", "reason", "code", "trouble", "clause", "limit", "le"}
+LABELS = {"partition", "status", "reason", "code", "trouble", "clause", "fault", "limit", "le"}
 """All there may be; a room or a MsgId would make a series for each."""
 
 PARTITION = PartitionStatus(
@@ -42,7 +42,8 @@ def status(*partitions: PartitionStatus, tally: Tally | None = None) -> CoreStat
     return CoreStatus(
         pending_gifts=7, pending_gifts_max=20, overdue_gifts=6,
         overdue_gifts_max=10, replay_records_max=100, windows=4, rooms=3, requests_in_flight=2, windows_queued=1,
-        scopes_in_trouble=1, troubles=("game g: this_game: gone",), partitions=partitions,
+        scopes_in_trouble=1, troubles=("game g: this_game: gone",), faults={"host_down": "no answer", "wall_clock": None},
+        batch_size_max=50, partitions=partitions,
         tally=tally or Tally(),
     )  # fmt: skip
 
@@ -93,6 +94,9 @@ def test_what_the_core_holds_and_counts_is_read_at_the_scrape() -> None:
         "giftcheck_checks_lost_total{trouble=transient}": 2,
         "giftcheck_dead_letters_total{reason=not_avro}": 3,
         "giftcheck_checks_unwritten_total": 1,
+        "giftcheck_batch_size_max": 50,
+        "giftcheck_fault{fault=host_down}": 1,
+        "giftcheck_fault{fault=wall_clock}": 0,
     }
     found = samples(metrics)
     assert expected == {name: found.get(name) for name in expected}

@@ -35,6 +35,7 @@ from consumer.core.model import (
     Reason,
     RecordRefused,
     RecordsRead,
+    ReportFault,
     ReportGiveUps,
     ReportTrouble,
     ResumeIntake,
@@ -183,9 +184,12 @@ class Harness:
         )
         self.api = api
         self.now_ms = now_ms
+        self.start_wall_ms = WALL_MS
         self.commits = True
         self.sent: list[tuple[int, Check]] = []
-        self.told: list[PauseIntake | ResumeIntake | ReportTrouble | ReportGiveUps] = []
+        self.told: list[
+            PauseIntake | ResumeIntake | ReportTrouble | ReportGiveUps | ReportFault
+        ] = []
         self.cuts: list[Cut] = []
         self.cut_instants: list[int] = []
         self._endings: list[tuple[int, int, Ending]] = []
@@ -193,8 +197,8 @@ class Harness:
 
     @property
     def wall_ms(self) -> int:
-        """Unix time; it goes as the monotonic clock does."""
-        return self.now_ms - NOW_MS + WALL_MS
+        """Unix time; it goes as the monotonic clock does, unless `start_wall_ms` is changed."""
+        return self.now_ms - NOW_MS + self.start_wall_ms
 
     @property
     def results(self) -> list[GiftResult]:

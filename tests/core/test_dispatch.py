@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from consumer.core.breaker import Breaker
 from consumer.core.dispatch import Dispatcher
 from consumer.core.gift import Gift
 from consumer.core.hazard import PriorHazards
@@ -23,7 +24,10 @@ class Desk:
             unknown_hold_min_ms=rules.unknown_hold_min_ms,
             unknown_hold_max_ms=rules.unknown_hold_max_ms,
         )
-        self.dispatcher = Dispatcher(rules, self.limiter, self.backoffs, PriorHazards())
+        self.breaker = Breaker(rules.requests_in_flight_max, lambda: 0.0)
+        self.dispatcher = Dispatcher(
+            rules, self.limiter, self.backoffs, PriorHazards(), self.breaker
+        )
         self.lease = Lease(opens_ms=NOW_MS, until_ms=NOW_MS + 3_000)
 
     def open(

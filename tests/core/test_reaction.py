@@ -60,11 +60,11 @@ def test_an_unknown_code_is_transient(code: int) -> None:
     [
         (Trouble.TRANSIENT, WINDOW, 200),
         (Trouble.RATE_LIMITED, WINDOW, 200),
-        (Trouble.BAD_REQUEST, WINDOW, 5_000),
+        (Trouble.BAD_REQUEST, (7, "game"), 5_000),
         (Trouble.THIS_GAME, (7, "game"), 5_000),
         (Trouble.CREDENTIALS, 7, 5_000),
         (Trouble.CONFIGURATION, 7, 5_000),
-        (Trouble.CLOCK, 7, 5_000),
+        (Trouble.CLOCK, 7, 200),
     ],
 )
 def test_every_trouble_has_a_scope_and_a_pace(
@@ -83,8 +83,8 @@ def make_backoffs(jitter: float = 0.0) -> Backoffs:
     return Backoffs(lambda: jitter)
 
 
-def fail(backoffs: Backoffs, trouble: Trouble, sent_ms: int, now_ms: int) -> bool:
-    """A check of the window met trouble; whether its scope had none before."""
+def fail(backoffs: Backoffs, trouble: Trouble, sent_ms: int, now_ms: int) -> Trouble | None:
+    """A check of the window met trouble; which one has begun by that in its scope."""
     return backoffs.failed(trouble, "what was said", WINDOW, sent_ms, now_ms)
 
 
@@ -178,13 +178,53 @@ def test_success_without_trouble_changes_nothing() -> None:
     assert len(backoffs) == 0
 
 
-def test_a_window_that_is_gone_takes_its_own_wait_along() -> None:
-    """Its app's trouble stays."""
+def test_a_window_that_is_gone_takes_along_the_waits_that_nobody_shares_any_more() -> None:
+    """Its own at once, its game's and its app's with the last of their windows."""
+    backoffs, other = make_backoffs(), make_window_key("another room")
+    for window in (WINDOW, other):
+        backoffs.open(window)
+    for trouble in (Trouble.TRANSIENT, Trouble.THIS_GAME, Trouble.CREDENTIALS):
+        fail(backoffs, trouble, 0, 0)
+    left = []
+    for window in (WINDOW, other):
+        backoffs.close(window)
+        left.append(len(backoffs))
+    assert left == [2, 0]
+
+
+def test_a_game_in_trouble_is_probed_by_one_check_at_a_time() -> None:
+    """The others wait for its end; whoever probed last goes last in the next round."""
+    backoffs, other = make_backoffs(), make_window_key("another room")
+    fail(backoffs, Trouble.THIS_GAME, 0, 0)
+    backoffs.asked(WINDOW, 8_000)
+    assert (backoffs.until(WINDOW), backoffs.until(other)) == (8_001, 8_000)
+    fail(backoffs, Trouble.THIS_GAME, 5_000, 5_030)
+    assert (backoffs.until(WINDOW), backoffs.until(other)) == (15_031, 15_030)
+
+
+def test_who_is_impatient_waits_only_for_itself() -> None:
+    """A gift that may be given up is asked about although its game is in trouble."""
     backoffs = make_backoffs()
-    fail(backoffs, Trouble.TRANSIENT, 0, 0)
-    fail(backoffs, Trouble.CREDENTIALS, 0, 0)
-    backoffs.close(WINDOW)
-    assert (len(backoffs), backoffs.until(WINDOW)) == (1, 5_000)
+    fail(backoffs, Trouble.THIS_GAME, 0, 0)
+    assert backoffs.until(WINDOW, 1_000) == 1_000
+    fail(backoffs, Trouble.TRANSIENT, 0, 2_000)
+    assert backoffs.until(WINDOW, 1_000) == 2_200
+
+
+def test_a_wrong_clock_is_retried_once_and_then_a_matter_of_configuration() -> None:
+    """The answer that calls the signature expired has set the signing clock right by its Date."""
+    backoffs = make_backoffs()
+    said = [fail(backoffs, Trouble.CLOCK, now_ms, now_ms) for now_ms in (0, 1_000, 20_000)]
+    assert [Trouble.CLOCK, Trouble.CONFIGURATION, None] == said
+    assert backoffs.until(WINDOW) == 40_000
+
+
+def test_retry_after_lengthens_a_wait_and_never_shortens_it() -> None:
+    """Whoever says it, and whatever is wrong."""
+    for retry_after_ms, until_ms in ((9_000, 9_000), (1, 200)):
+        backoffs = make_backoffs()
+        backoffs.failed(Trouble.TRANSIENT, "HTTP 503", WINDOW, 0, 0, retry_after_ms=retry_after_ms)
+        assert until_ms == backoffs.until(WINDOW)
 
 
 def test_only_the_first_failure_begins_a_trouble() -> None:
@@ -193,7 +233,7 @@ def test_only_the_first_failure_begins_a_trouble() -> None:
     said = [fail(backoffs, Trouble.THIS_GAME, now_ms, now_ms) for now_ms in (0, 0, 9_000)]
     backoffs.succeeded(WINDOW)
     said.append(fail(backoffs, Trouble.THIS_GAME, 20_000, 20_000))
-    assert said == [True, False, False, True]
+    assert said == [Trouble.THIS_GAME, None, None, Trouble.THIS_GAME]
 
 
 def test_the_troubles_of_games_and_apps_are_told_apart_from_those_of_rooms() -> None:

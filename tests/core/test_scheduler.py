@@ -16,14 +16,17 @@ from consumer.core.model import (
     CutAborted,
     CutCommitted,
     DrainStarted,
+    Fault,
     PartitionMetadata,
     PartitionRevoked,
     PauseIntake,
+    ReportFault,
     ReportTrouble,
     ResumeIntake,
     Status,
     Trouble,
 )
+from consumer.core.verdict import TOO_OLD
 from tests.core.builders import (
     NOW_MS,
     WALL_MS,
@@ -225,6 +228,7 @@ def test_what_belongs_to_an_older_assignment_is_dropped() -> None:
     [
         CheckAnswered(1, Answer(7, "too many")),
         CheckLost(1, Trouble.TRANSIENT, "reset"),
+        CheckLost(1, Trouble.TRANSIENT, "closed", stale_connection=True),
         CheckNotWritten(1, "stopping"),
     ],
 )
@@ -486,6 +490,120 @@ def test_a_success_ends_the_trouble() -> None:
     harness.api = say_consumed
     harness.run(1_000)
     assert harness.scheduler.status(harness.now_ms).scopes_in_trouble == 0
+    assert statuses(harness) == [Status.SUCCEEDED]
+
+
+@pytest.mark.parametrize("in_answer", [True, False])
+def test_retry_after_is_honoured_whatever_carries_it(*, in_answer: bool) -> None:
+    """A transient code, or a gateway's 503."""
+    harness = asked_once()
+    asked_ms = harness.now_ms
+    harness.handle(
+        CheckAnswered(1, Answer(1, "busy", retry_after_ms=9_000))
+        if in_answer
+        else CheckLost(1, Trouble.TRANSIENT, "HTTP 503", retry_after_ms=9_000)
+    )
+    harness.run(20_000)
+    assert asked_ms + 9_000 == harness.sent[1][0]
+
+
+def test_a_signing_clock_that_is_set_right_is_no_trouble_for_people() -> None:
+    """The next check is signed with the corrected clock; only if that fails they are told."""
+    for mended in (True, False):
+        harness = asked_once(code=100_000_004)
+        harness.run(250)
+        assert len(harness.sent) == 2
+        harness.answer(harness.sent[1][1], code=0 if mended else 100_000_004)
+        harness.turn()
+        told = (
+            []
+            if mended
+            else [ReportTrouble(Trouble.CONFIGURATION, 7, None, "Code 100000004: said")]
+        )
+        assert told == harness.told
+
+
+# --- the wall clock, and gifts of other days ----------------------------------------------------
+
+
+@pytest.mark.parametrize("dated", [True, False])
+def test_while_the_wall_clock_is_in_doubt_only_a_date_proves_absence(*, dated: bool) -> None:
+    """It has stepped by an hour: told once, shown, and told when it ends."""
+    stepped_wall_ms = WALL_MS + 3_600_000
+
+    def say(check: Check, now_ms: int) -> tuple[int, Ending]:
+        date_wall_ms = now_ms - NOW_MS + stepped_wall_ms if dated else None
+        return 10, CheckAnswered(check.check_id, Answer(0, "", date_wall_ms=date_wall_ms))
+
+    harness = Harness()
+    harness.assign()
+    harness.start_wall_ms = stepped_wall_ms
+    harness.read(make_record(0))
+    fault = "the wall clock has stepped by +3600.0 s"
+    assert harness.scheduler.status(harness.now_ms).faults["wall_clock"] == fault
+    harness.api = say
+    harness.run(60_000)
+    if dated:
+        assert statuses(harness) == [Status.UNCONSUMED]
+    else:
+        assert statuses(harness) == []
+        assert harness.scheduler.tally.clauses_open["our_clock"] > 0
+    harness.start_wall_ms = WALL_MS
+    harness.read(make_record(1))
+    harness.turn()
+    expected = [ReportFault(Fault.WALL_CLOCK, detail) for detail in (fault, None)]
+    assert expected == harness.told[:2]
+
+
+DAY_MS = 86_400_000
+
+
+@pytest.mark.parametrize(
+    ("age_ms", "days"),
+    [
+        (29 * DAY_MS - 60_000, None),
+        (29 * DAY_MS + 1_000, 31),
+        (60 * DAY_MS + 60_000, 62),
+        (400 * DAY_MS, 90),
+    ],
+)
+def test_a_check_looks_back_as_far_as_its_oldest_gift(age_ms: int, days: int | None) -> None:
+    """A day further than it must; by the vendor's own 30 days where they suffice."""
+    harness = Harness(api=say_absent)
+    harness.assign()
+    harness.read(make_record(0), make_record(1, sent_at=WALL_MS - age_ms, timestamp_ms=WALL_MS))
+    harness.run(5_000)
+    assert {days} == {check.duration_days for _, check in harness.sent}
+
+
+@pytest.mark.parametrize(
+    ("age_ms", "status"),
+    [
+        (88 * DAY_MS, Status.UNCONSUMED),
+        (90 * DAY_MS, Status.UNVERIFIED),
+        (WALL_MS - WALL_MS // 1_000, Status.UNCONSUMED),
+    ],
+)
+def test_silence_about_a_gift_that_is_too_old_proves_nothing(age_ms: int, status: Status) -> None:
+    """It is asked about all the same. A sender's seconds are not fifty years."""
+    harness = Harness(api=say_absent)
+    harness.assign()
+    harness.read(make_record(0, sent_at=WALL_MS - age_ms, timestamp_ms=WALL_MS))
+    harness.run(60_000)
+    [result] = harness.results
+    assert (status, status is Status.UNVERIFIED) == (result.status, result.reason == TOO_OLD)
+    assert harness.sent
+
+
+def test_a_gift_that_is_too_old_may_still_be_answered() -> None:
+    """An entry is an entry."""
+    harness = Harness()
+    harness.assign()
+    sent_at = WALL_MS - 90 * DAY_MS
+    harness.read(make_record(0, sent_at=sent_at))
+    harness.run(300)
+    harness.answer(harness.sent[0][1], make_entry(timestamp_ms=sent_at))
+    harness.run(100)
     assert statuses(harness) == [Status.SUCCEEDED]
 
 

@@ -101,6 +101,7 @@ class World:
         self.topics = [Topic() for _ in range(PARTITIONS)]
         self.fates: dict[Identity, int | None] = {}
         self.sent: dict[str, Identity] = {}
+        self.poisoned: set[str] = set()
         self.results: list[GiftResult] = []
         self.dead_letters: set[tuple[int, int]] = set()
         self.travels: list[Travel] = []
@@ -178,6 +179,8 @@ class World:
         consumed_ms = self.wall_ms + int(self.dice.expovariate(1 / 500))
         never = self.dice.random() < 0.2 or consumed_ms > gift.sent.sent_at + RULES.timeout_ms
         self.sent[gift.sent.msg_id] = identity_of(gift)
+        if self.dice.random() < 0.03:
+            self.poisoned.add(gift.sent.msg_id)
         self.fates[identity_of(gift)] = None if never else consumed_ms
         return gift
 
@@ -373,8 +376,12 @@ class World:
         if luck < 0.05:
             return 5, make_loss(check, stale_connection=True)
         after_ms = self.dice.choice((5, 20, 30, 40, 900))
+        if not self._calm and not self.poisoned.isdisjoint(check.msg_ids):
+            return after_ms, CheckAnswered(check.check_id, Answer(2, "poisoned"))
         if luck < 0.09:
-            code = self.dice.choice((1, 7, 3, 2, 7_202_001, 99))
+            # Called bad at random, a lone id would in the end be called poisoned.
+            bad = 2 if len(check.msg_ids) > 1 else 1
+            code = self.dice.choice((1, 7, 3, bad, 7_202_001, 99))
             return after_ms, CheckAnswered(check.check_id, Answer(code, "trouble"))
         seen_ms = self.wall_ms + self.dice.randint(0, after_ms)
         entries = tuple(

@@ -229,13 +229,14 @@ async def _note_reuse(
 
 
 def _document(check: Check) -> bytes:
-    return orjson.dumps(
-        {
-            "RoomId": check.room_id,
-            "MiniGameId": check.mini_game_id,
-            "MsgIdList": check.msg_ids,
-        }
-    )
+    document: dict[str, object] = {
+        "RoomId": check.room_id,
+        "MiniGameId": check.mini_game_id,
+        "MsgIdList": check.msg_ids,
+    }
+    if check.duration_days is not None:
+        document["Duration"] = check.duration_days
+    return orjson.dumps(document)
 
 
 async def _read_body(response: aiohttp.ClientResponse, bytes_max: int) -> bytes | None:

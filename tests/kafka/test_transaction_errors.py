@@ -238,6 +238,18 @@ def test_of_refused_dead_letters_the_largest_is_cut_first() -> None:
     assert bench.transactions.aborts_in_row == 0
 
 
+def test_metadata_refused_for_its_size_is_told_apart_from_other_aborts() -> None:
+    """The core writes shorter texts then; the next transaction begins with a clean slate."""
+    bench = Bench()
+    bench.producer.script["send_offsets"] = [abortable(KafkaError.OFFSET_METADATA_TOO_LARGE)]
+
+    assert not bench.commit()
+    assert bench.transactions.metadata_refused
+    bench.producer.script["commit"] = [abortable()]
+    assert not bench.commit()
+    assert not bench.transactions.metadata_refused
+
+
 def test_a_full_queue_is_waited_for() -> None:
     """The producer says its queue is full; the record goes in when there is room."""
     bench = Bench()

@@ -40,6 +40,11 @@ class Breaker:
         self.probe_ms: int | None = None
         """When the next probe may go out; None: closed."""
 
+    @property
+    def has_all_slots(self) -> bool:
+        """Whether it is closed, and no longer coming back: trouble now is not the host's."""
+        return self.probe_ms is None and self._slots == self._slots_max
+
     def slots(self, now_ms: int) -> int:
         """How many checks may be in flight now."""
         if self.probe_ms is None:

@@ -30,14 +30,15 @@ from consumer.core.hazard import Hazard, Hazards
 from consumer.core.lease import Lease
 from consumer.core.limiter import Limiter
 from consumer.core.model import Check, CheckRules, RoomKey
+from consumer.core.overdue import LATELY_MS
 from consumer.core.reaction import Backoffs
 from consumer.core.split import Group, Splits
 from consumer.core.window import Window
 
 IMPATIENCE_MS: Final = 10_000
-"""Also while its game or app is in trouble a gift must be asked about: once past deadline + settle,
-so that it can be given up early, and when it is to be given up anyhow. So long after that, that
-others whose time has come are in the same check."""
+"""Also while its game or app is in trouble a gift must be asked about: once past deadline + settle
+where others are answered, so that it can be given up early, and when it is to be given up anyhow.
+So long after that, that others whose time has come are in the same check."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +218,7 @@ class Dispatcher:
         until_ms = self._backoffs.until(window.key)
         if until_ms <= now_ms or self._is_overfull(window):
             return now_ms
-        return self._backoffs.until(window.key, _impatient_ms(window, group))
+        return self._backoffs.until(window.key, self._impatient_ms(window, group, now_ms))
 
     def _is_overfull(self, window: Window) -> bool:
         """Whether a window fails alone and has a whole check of gifts never asked about."""
@@ -269,10 +270,21 @@ class Dispatcher:
     def _size(self, window: Window, now_ms: int) -> int:
         """How many ids the next check may carry: a probe of a refused game carries one."""
         if self._backoffs.game_refused(window.key) and not self._is_overfull(window):
-            impatient_ms = _impatient_ms(window, None)
+            impatient_ms = self._impatient_ms(window, None, now_ms)
             if impatient_ms is None or now_ms < impatient_ms:
                 return 1
         return self.batch.size(now_ms)
+
+    def _impatient_ms(self, window: Window, group: Group | None, now_ms: int) -> int | None:
+        """From when on a window asks although its game or app is in trouble: see IMPATIENCE_MS."""
+        local = self._told_ms >= now_ms - LATELY_MS
+        unasked, oldest = window.oldest_unasked() if local else None, window.oldest_waiting()
+        due_ms = (
+            unasked.proof_ms if unasked else None,
+            oldest.give_up_ms if oldest else None,
+            group.give_up_ms if group else None,
+        )
+        return min((at_ms + IMPATIENCE_MS for at_ms in due_ms if at_ms is not None), default=None)
 
     def _end(self, check_id: int) -> Flight:
         flight = self._flights.pop(check_id)
@@ -292,14 +304,3 @@ def _group_due_ms(group: Group) -> int:
     if group.give_up_ms is None:
         return group.due_ms
     return min(group.due_ms, group.give_up_ms + IMPATIENCE_MS)
-
-
-def _impatient_ms(window: Window, group: Group | None) -> int | None:
-    """From when on a window asks although its game or app is in trouble: see IMPATIENCE_MS."""
-    unasked, oldest = window.oldest_unasked(), window.oldest_waiting()
-    due_ms = (
-        unasked.proof_ms if unasked else None,
-        oldest.give_up_ms if oldest else None,
-        group.give_up_ms if group else None,
-    )
-    return min((at_ms + IMPATIENCE_MS for at_ms in due_ms if at_ms is not None), default=None)

@@ -56,6 +56,11 @@ class OverdueGifts:
         window.failing_since_ms = None
         window.fails_alone = False
 
+    def unmark(self, windows: Iterable[Window]) -> None:
+        """The host is in trouble: nobody fails alone."""
+        for window in windows:
+            window.fails_alone = False
+
     def failed(
         self,
         window: Window,
@@ -69,8 +74,9 @@ class OverdueGifts:
         """A check of this window told nothing about these gifts, which stay pending.
 
         `told_ms` is when the latest check that was answered with success had been sent, of those
-        answered before this one was sent. `paused_ms` is since when intake pauses: nothing new
-        can succeed for a partition that reads nothing, so what is fresh counts from there.
+        answered before this one was sent; -1 while the host is in trouble. `paused_ms` is since
+        when intake pauses: nothing new can succeed for a partition that reads nothing, so what is
+        fresh counts from there.
         """
         began_ms = window.failing_since_ms
         until_ms = sent_ms if paused_ms is None else min(sent_ms, paused_ms)

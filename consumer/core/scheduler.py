@@ -365,6 +365,8 @@ class Scheduler:
             key.room, flight.sent_ms, now_ms, news=begun is not None
         ):
             self._note(Fault.HOST_DOWN, f"the API does not answer; the last error: {error}")
+            for partition in self._assignment:
+                self._overdue.unmark(partition.windows.values())
         if begun in _FOR_PEOPLE:
             of_game = begun in {Trouble.BAD_REQUEST, Trouble.THIS_GAME}
             game = key.mini_game_id if of_game else None
@@ -404,11 +406,12 @@ class Scheduler:
 
     def _note_failure(self, flight: Flight, gifts: Sequence[Gift], now_ms: int) -> None:
         """A check was written and told nothing about these gifts, which are not decided."""
+        told_ms = flight.told_ms if self._breaker.has_all_slots else -1
         self._overdue.failed(
             flight.window,
             gifts,
             sent_ms=flight.sent_ms,
-            told_ms=flight.told_ms,
+            told_ms=told_ms,
             paused_ms=self._assignment.paused_ms,
             now_ms=now_ms,
         )

@@ -5,9 +5,10 @@ from collections import defaultdict
 
 import pytest
 
+from consumer.core.limits import BOUNDS, Limit
 from consumer.core.metadata import INSTANCE_CHARACTERS_MAX, METADATA_CHARACTERS_MAX
 from consumer.core.model import DeadLetter
-from consumer.core.partition import FILL_PAUSE, Said
+from consumer.core.partition import Said
 from consumer.core.volume import CUT_BYTES_MAX
 from tests.core.builders import (
     NOW_MS,
@@ -63,7 +64,7 @@ def test_one_partition_holds_so_many_gifts_a_second(pending: float, gifts_per_s:
     """With this share pending for 30 s, its intake never pauses; README has the table."""
     fill = load(gifts_per_s, pending, 0)
     print(f"{pending:.0%} pending, {gifts_per_s}/s: full to {fill:.3f}")
-    assert fill < FILL_PAUSE
+    assert fill < BOUNDS[Limit.MAP].pause_at
 
 
 PARTITIONS = 300

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from consumer.app import collect_seldom
 from consumer.demo.kafka_broker import KafkaBroker
 from tests.bench.run import Bench, drain, fill, hold, watched
 from tests.conftest import load_coordinators
@@ -92,6 +93,7 @@ def _cell(value: object) -> str:
 def main() -> None:
     """Start Kafka, measure, print."""
     args = arguments()
+    collect_seldom()  # the ledger is large, too, and the delays measured would be its own
     with tempfile.TemporaryDirectory() as folder, KafkaBroker() as broker:
         load_coordinators(broker.bootstrap_servers)
         bench = Bench(

@@ -7,7 +7,7 @@ STAMP := .venv/.installed
 # release of something locked and refuse it for its missing hash.
 PIP_INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --no-deps
 
-.PHONY: help install demo test check format lock clean
+.PHONY: help install demo test bench check format lock clean
 
 help:           ## show this
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: [^#]*##/:/' | column -t -s:
@@ -32,6 +32,9 @@ else
 	$(BIN)/pytest --cov --cov-report=term --cov-fail-under=90 --durations=15
 	$(BIN)/coverage report --include='consumer/core/*' --fail-under=100
 endif
+
+bench: install  ## speed, CPU and memory on a real Kafka, beside a plain loop (3 minutes; ARGS="--json")
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 check: install  ## lint, types, import contracts
 	$(BIN)/ruff check .

@@ -11,6 +11,7 @@ watchdog, because the client's time-outs are hints (a call given 8 s was seen to
 
 import asyncio
 import faulthandler
+import gc
 import os
 import random
 import secrets
@@ -42,6 +43,11 @@ WATCHDOG_GRACE_MS: Final = 30_000
 
 WATCH_INTERVAL_S: Final = 1.0
 
+COLLECT_AFTER: Final = (10_000, 20, 1_000)
+"""Python's collection thresholds. Gifts form no cycles: what is done with goes at once. A full
+collection walks through all that are pending: with 300,000 it stopped everything for 0.27 s, and
+taking them in met eleven (seen; none with these, and 0.02 s for the longest other one)."""
+
 log = structlog.get_logger()
 
 
@@ -52,6 +58,7 @@ def run(settings: Settings, *, embedded_broker: bool = False) -> int:
     offsets: for the demo alone.
     """
     configure_logs(settings.log)
+    collect_seldom()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
         try:
             loop.run(_consume(settings, SystemClock(), embedded_broker=embedded_broker))
@@ -63,6 +70,13 @@ def run(settings: Settings, *, embedded_broker: bool = False) -> int:
             # The Kafka thread still runs; only this ends it without a commit.
             os._exit(GiftcheckError.exit_code)
     return 0
+
+
+def collect_seldom() -> None:
+    """Look for garbage less often, and never among what the start has made."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
 
 
 def check_rules(settings: Settings) -> CheckRules:

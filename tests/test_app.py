@@ -1,5 +1,6 @@
 """What the composition root makes of the configuration, and how it ends before Kafka is asked."""
 
+import gc
 import json
 import logging
 from collections.abc import Iterator
@@ -11,7 +12,14 @@ import structlog
 import yaml
 
 from consumer.adapters.kafka import KafkaConfig
-from consumer.app import check_rules, instance_name, kafka_config, run
+from consumer.app import (
+    COLLECT_AFTER,
+    check_rules,
+    collect_seldom,
+    instance_name,
+    kafka_config,
+    run,
+)
 from consumer.core.model import CheckRules
 from consumer.errors import ConfigurationError
 from consumer.settings import Settings, load_settings
@@ -20,11 +28,13 @@ SECRET = "topsecret"
 
 
 @pytest.fixture(autouse=True)
-def _logs_as_before() -> Iterator[None]:
-    """Logs are set up for a whole process; the next test finds them as this one did."""
+def _process_as_before() -> Iterator[None]:
+    """Logs and collections are set up for a process; the next test finds them as this one did."""
     root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
+    handlers, level, thresholds = list(root.handlers), root.level, gc.get_threshold()
     yield
+    gc.set_threshold(*thresholds)
+    gc.unfreeze()
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.reset_defaults()
@@ -144,3 +154,11 @@ def test_a_mistake_found_while_starting_is_one_line_and_an_exit_code(
     assert (exit_code, told["exit_code"], told["level"]) == (2, 2, "critical")
     assert told["event"].startswith("format.writer_schemas: ")
     assert SECRET not in line
+
+
+def test_garbage_is_looked_for_seldom_and_not_among_what_the_start_has_made() -> None:
+    """Full collections stop the loop for as long as there are pending gifts to look at."""
+    collect_seldom()
+
+    assert COLLECT_AFTER == gc.get_threshold()
+    assert gc.get_freeze_count() > 0

@@ -11,6 +11,7 @@ Timestamps stay integers: our reader schema leaves their logical type out, which
 import functools
 import io
 import json
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -216,8 +217,11 @@ class AvroCodec:
         # Where nothing is to be resolved fastavro reads twice as fast.
         reader = None if writer is self._reader else self._reader
         try:
-            record = fastavro.schemaless_reader(body, writer, reader)
-            sent = GiftSent(**cast("dict[str, Any]", record))
+            record = cast("dict[str, Any]", fastavro.schemaless_reader(body, writer, reader))
+            # Few rooms and games, many gifts, up to an hour in memory: they share their names.
+            record["room_id"] = sys.intern(record["room_id"])
+            record["mini_game_id"] = sys.intern(record["mini_game_id"])
+            sent = GiftSent(**record)
         except Exception as error:  # noqa: BLE001  bytes from outside: any error means unreadable
             return Refusal(Reason.UNDECODABLE, f"{type(error).__name__}: {error}"[:200])
         if body.tell() != len(value):

@@ -102,6 +102,11 @@ class ConsumerProcess:
         await self._http.close()
         await self.stop()
 
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._process.pid
+
     async def stop(self) -> int:
         """Ask it to stop, wait, and return its exit code; negative: the signal that killed it."""
         self._stopping = True

@@ -6,6 +6,7 @@ import ssl
 import struct
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from weakref import WeakSet
 
 import aiohttp
 import pytest
@@ -160,7 +161,7 @@ async def test_the_lease_is_tested_at_the_write_not_where_sending_begins() -> No
 
 async def test_a_connection_that_closes_before_the_write_is_not_written_to() -> None:
     """The body calls itself written only if there was a socket to hand it to."""
-    body = _LeasedBody(b"{}", NEVER_MS, SetClock())
+    body = _LeasedBody(b"{}", NEVER_MS, SetClock(), WeakSet())
     protocol = aiohttp.client_proto.ResponseHandler(asyncio.get_running_loop())
     writer = aiohttp.http.StreamWriter(protocol, asyncio.get_running_loop())
     with pytest.raises(aiohttp.ClientConnectionResetError):

@@ -19,8 +19,8 @@ import asyncio
 import secrets
 from collections.abc import Callable, Mapping
 from hashlib import md5
-from types import SimpleNamespace
 from typing import Final, Self, cast
+from weakref import WeakSet
 
 import aiohttp
 import orjson
@@ -75,14 +75,19 @@ class _LeaseOverError(Exception):
 class _LeasedBody(aiohttp.BytesPayload):
     """A request's body that is written only while the lease holds, and knows whether it was.
 
-    `written` turns true just before the bytes are handed to the socket.
+    `written` turns true just before the bytes are handed to the socket; `reused` is whether that
+    connection is among `served`, those written to before.
     """
 
-    def __init__(self, body: bytes, write_before_ms: int, clock: Clock) -> None:
+    def __init__(
+        self, body: bytes, write_before_ms: int, clock: Clock, served: "WeakSet[object]"
+    ) -> None:
         super().__init__(body, content_type="application/json")
         self._write_before_ms = write_before_ms
         self._clock = clock
+        self._served = served
         self.written = False
+        self.reused = False
         self.lease_over = False
 
     async def write_with_length(
@@ -92,9 +97,12 @@ class _LeasedBody(aiohttp.BytesPayload):
         if self._clock.now_ms() >= self._write_before_ms:
             self.lease_over = True
             raise _LeaseOverError
-        transport = cast("aiohttp.http.StreamWriter", writer).transport
+        connection = cast("aiohttp.http.StreamWriter", writer).protocol
+        transport = connection.transport
         if transport is not None and not transport.is_closing():
             self.written = True
+            self.reused = connection in self._served
+            self._served.add(connection)
         await super().write_with_length(writer, content_length)
 
 
@@ -126,11 +134,10 @@ class CheckApi:
         self._clock = clock
         self._nonce = nonce
         self._signing_offset_ms = 0
+        self._served: WeakSet[object] = WeakSet()
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        tracing = aiohttp.TraceConfig()
-        tracing.on_connection_reuseconn.append(_note_reuse)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=self._requests_in_flight_max, keepalive_timeout=KEEP_ALIVE_S
@@ -139,7 +146,6 @@ class CheckApi:
             headers={"User-Agent": "giftcheck"},
             # One time-out for all of it, in `send`: aiohttp's own are rounded up to seconds.
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
-            trace_configs=[tracing],
             trust_env=False,
         )
         return self
@@ -156,8 +162,7 @@ class CheckApi:
             return CheckNotWritten(check.check_id, "the client is closed")
         if secret is None:
             return CheckNotWritten(check.check_id, f"app {check.app_id} is not configured")
-        body = _LeasedBody(_document(check), check.write_before_ms, self._clock)
-        connection = SimpleNamespace(reused=False)
+        body = _LeasedBody(_document(check), check.write_before_ms, self._clock, self._served)
         try:
             async with (
                 asyncio.timeout(self._request_timeout_ms / 1000),
@@ -165,12 +170,11 @@ class CheckApi:
                     self._signed_url(check.app_id, secret),
                     data=body,
                     allow_redirects=False,
-                    trace_request_ctx=connection,
                 ) as response,
             ):
                 return await self._outcome(check, response)
         except (aiohttp.ClientError, OSError) as error:
-            return self._failure(check, body, error, reused=connection.reused)
+            return self._failure(check, body, error)
 
     def _signed_url(self, app_id: int, secret: str) -> URL:
         timestamp_s = (self._clock.wall_ms() + self._signing_offset_ms) // 1000
@@ -201,7 +205,7 @@ class CheckApi:
         return CheckAnswered(check.check_id, answer)
 
     def _failure(
-        self, check: Check, body: _LeasedBody, error: Exception, *, reused: bool
+        self, check: Check, body: _LeasedBody, error: Exception
     ) -> CheckLost | CheckNotWritten:
         if body.lease_over:
             return CheckNotWritten(check.check_id, "lease over", lease_over=True)
@@ -217,15 +221,8 @@ class CheckApi:
             check.check_id,
             Trouble.TRANSIENT,
             detail,
-            stale_connection=reused and disconnected,
+            stale_connection=body.reused and disconnected,
         )
-
-
-async def _note_reuse(
-    _session: aiohttp.ClientSession, trace: SimpleNamespace, _params: object
-) -> None:
-    """Note in the request's own namespace that its connection has served before."""
-    trace.trace_request_ctx.reused = True
 
 
 def _document(check: Check) -> bytes:

@@ -158,7 +158,8 @@ class Scene:
     """What a fleet is made of.
 
     `check` are settings of that group on top of the usual ones, `settings` are other groups, and
-    `gift_sent` is that topic's configuration. The last `late` of the members start when the test sets their `begin`.
+    `gift_sent` is that topic's configuration. The last `late` of the members start when the test
+    sets their `begin`. The API knows the `apps` by their secrets; `adapt` may change what is sent.
     """
 
     bootstrap_servers: str
@@ -173,6 +174,8 @@ class Scene:
     check: Mapping[str, object] = field(default_factory=dict)
     settings: Mapping[str, object] = field(default_factory=dict)
     gift_sent: Mapping[str, str] = field(default_factory=dict)
+    apps: Mapping[int, str] = field(default_factory=lambda: {APP_ID: SECRET})
+    adapt: Callable[[GiftSent], GiftSent] = field(default=lambda sent: sent)
 
     def member(self, number: int, base_url: str) -> Member:
         """A member with its configuration written."""
@@ -207,7 +210,7 @@ async def fleet(scene: Scene) -> AsyncIterator[Fleet]:
     """Members that run, a reader that reads, a load that may be sent."""
     create(scene.bootstrap_servers, scene.topics, partitions=PARTITIONS, gift_sent=scene.gift_sent)
     truth = TruthSettings(seed=scene.seed)
-    simulator = Simulator(SimulatorSettings(apps={APP_ID: SECRET}, truth=truth, seed=scene.seed))
+    simulator = Simulator(SimulatorSettings(apps=scene.apps, truth=truth, seed=scene.seed))
     ledger = Ledger(timeout_ms=scene.timeout_ms, settle_ms=SETTLE_MS, judge=_judge_of(simulator))
     changed = asyncio.Event()
     failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -266,8 +269,9 @@ def _load(scene: Scene, simulator: Simulator, ledger: Ledger) -> Iterator[Load]:
         producer.produce(scene.topics.gift_sent, value, key=key)
         producer.poll(0)
 
+    plan = planned_gifts(app_id=APP_ID, rate=scene.rate, rooms=scene.rooms, seed=scene.seed)
     yield Load(
-        planned_gifts(app_id=APP_ID, rate=scene.rate, rooms=scene.rooms, seed=scene.seed),
+        (planned._replace(sent=scene.adapt(planned.sent)) for planned in plan),
         truth=simulator.truth,
         produce=produce,
         clock_us=simulator.clock_us,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from consumer.core.hazard import PriorHazards
+from consumer.core.learning import LearnedHazards
 from consumer.core.metadata import decode_metadata
 from consumer.core.model import (
     Action,
@@ -194,7 +194,7 @@ class Scene:
 def make_scheduler(rules: CheckRules | None = None) -> Scheduler:
     """A core of this name, without jitter."""
     return Scheduler(
-        rules or CheckRules(), instance="pod-0", hazards=PriorHazards(), jitter=lambda: 0.0
+        rules or CheckRules(), instance="pod-0", hazards=LearnedHazards(), jitter=lambda: 0.0
     )
 
 
@@ -230,7 +230,9 @@ class NotingScheduler(Scheduler):
     """The core, and at which instants its methods are called."""
 
     def __init__(self) -> None:
-        super().__init__(CheckRules(), instance="pod-0", hazards=PriorHazards(), jitter=lambda: 0.0)
+        super().__init__(
+            CheckRules(), instance="pod-0", hazards=LearnedHazards(), jitter=lambda: 0.0
+        )
         self.instants: list[tuple[str, int]] = []
 
     def handle(self, event: Input, now_ms: int, wall_ms: int) -> None:

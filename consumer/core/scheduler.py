@@ -15,7 +15,7 @@ from typing import Final, assert_never
 from consumer.core.assignment import Assignment
 from consumer.core.dispatch import Dispatcher, Flight
 from consumer.core.gift import Gift, Identity, pending_gift
-from consumer.core.hazard import Hazards
+from consumer.core.hazard import Hazards, Sighting
 from consumer.core.lease import take_over
 from consumer.core.limiter import Limiter
 from consumer.core.model import (
@@ -74,6 +74,7 @@ class Scheduler:
             unknown_hold_max_ms=rules.unknown_hold_max_ms,
         )
         self._backoffs = Backoffs(jitter)
+        self._hazards = hazards
         self._dispatcher = Dispatcher(rules, self._limiter, self._backoffs, hazards)
         self._assignment = Assignment(instance=instance, pending_gifts_max=rules.pending_gifts_max)
         self._reports: list[ReportTrouble] = []
@@ -300,11 +301,14 @@ class Scheduler:
             else:
                 self.tally.entries_foreign += 1
         undecided: list[Gift] = []
+        sightings: list[Sighting] = []
         unproven: Clause | None = None
         for gift in flight.gifts:
+            verdict = judge(gift, entries[gift.read.sent.msg_id], answer, flight.sent_ms)
+            if answer.complete or isinstance(verdict, Verdict):
+                sightings.append(_sighting(gift, verdict, flight.sent_ms))
             gift.asked = True
             gift.checks += 1
-            verdict = judge(gift, entries[gift.read.sent.msg_id], answer, flight.sent_ms)
             if isinstance(verdict, Verdict):
                 self._decide(flight.window, gift, verdict, wall_ms, answer.request_id)
                 continue
@@ -312,6 +316,7 @@ class Scheduler:
                 self.tally.clauses_open[verdict.name.lower()] += 1
                 unproven = verdict
             undecided.append(gift)
+        self._hazards.learn(flight.check.app_id, flight.check.mini_game_id, sightings)
         if unproven is not None:
             flight.window.last_error = unproven.value
             self._back_off(flight, Trouble.TRANSIENT, unproven.value, now_ms)
@@ -350,3 +355,17 @@ class Scheduler:
         self.tally.results[verdict.status.value] += 1
         self._assignment.count_pending(partition, -1)
         self._assignment.say(partition, Said(gift.offsets, result, gift.identity))
+
+
+def _sighting(gift: Gift, verdict: Verdict | Clause, sent_ms: int) -> Sighting:
+    """What a check sent at `sent_ms` tells about when this gift was consumed.
+
+    Before its first answered check it may have been at any age, also before it came to us.
+    """
+    status = verdict.status if isinstance(verdict, Verdict) else None
+    return Sighting(
+        from_ms=gift.since_ms - gift.start_ms if gift.checks else 0,
+        until_ms=sent_ms - gift.start_ms,
+        consumed=status in (Status.SUCCEEDED, Status.FAILED),
+        ended=status is not None,
+    )

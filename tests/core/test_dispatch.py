@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from consumer.core.dispatch import Dispatcher
 from consumer.core.gift import Gift
-from consumer.core.hazard import PriorHazards
+from consumer.core.learning import LearnedHazards
 from consumer.core.lease import Lease
 from consumer.core.limiter import Limiter
 from consumer.core.model import Check, CheckRules, Trouble
@@ -23,7 +23,7 @@ class Desk:
             unknown_hold_min_ms=rules.unknown_hold_min_ms,
             unknown_hold_max_ms=rules.unknown_hold_max_ms,
         )
-        self.dispatcher = Dispatcher(rules, self.limiter, self.backoffs, PriorHazards())
+        self.dispatcher = Dispatcher(rules, self.limiter, self.backoffs, LearnedHazards())
         self.lease = Lease(opens_ms=NOW_MS, until_ms=NOW_MS + 3_000)
 
     def open(

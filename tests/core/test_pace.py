@@ -1,0 +1,106 @@
+"""How often is asked, and how long it takes, over thousands of gifts in virtual time (design §6)."""
+
+import random
+
+import pytest
+
+from consumer.core.hazard import Hazard, exponential_hazard
+from consumer.core.learning import LearnedHazards
+from consumer.core.model import Status
+from tests.core.traffic import Fate, FixedHazards, Room, Traffic, exponential
+
+WRONG = exponential_hazard(20_000, 0.9)
+"""Mean 20 s, where the truth is 0.5 s."""
+
+FRESH_MS = 100_000
+"""2,000 gifts at 20 a second."""
+
+
+def make_rooms(
+    count: int, interval_ms: float, *, name: str = "r", game: str = "game"
+) -> list[Room]:
+    """Rooms alike."""
+    return [Room(f"{name}{n}", interval_ms, game) for n in range(count)]
+
+
+def never(dice: random.Random) -> None:
+    """A game that consumes nothing."""
+    del dice
+
+
+def after(delay_ms: int) -> Fate:
+    """A game that consumes everything, always as late."""
+    return lambda _: delay_ms
+
+
+@pytest.mark.parametrize("room_count", [20, 100])
+def test_a_wrong_prior_costs_nothing_after_2000_gifts(room_count: int) -> None:
+    """Requests and delay are then within 10 % of those of a belief that is right and stays so."""
+
+    def figures_of(hazards: LearnedHazards | FixedHazards) -> tuple[float, float, float]:
+        rooms = make_rooms(room_count, room_count * 50)
+        traffic = Traffic(1, rooms, exponential(500), hazards=hazards)
+        traffic.run(FRESH_MS)
+        learned_ms = traffic.harness.now_ms
+        traffic.run(60_000)
+        found = traffic.figures(since_ms=learned_ms)
+        return found.requests_per_gift, found.mean_ms, found.p95_ms
+
+    right = figures_of(FixedHazards())
+    assert pytest.approx(right, rel=0.1) == figures_of(LearnedHazards(WRONG))
+
+
+def test_a_game_that_consumes_nothing_is_asked_about_now_and_then() -> None:
+    """Not for ever: at the floor about 18 times until the deadline; and never not at all."""
+    traffic = Traffic(2, make_rooms(60, 60_000), never)
+    traffic.run(400_000)
+    learned_ms = traffic.harness.now_ms
+    traffic.run(120_000)
+    traffic.harness.run(33_000)
+    late = [n for id_, n in traffic.asked.items() if traffic.lives[id_].sent_ms >= learned_ms]
+    assert len(traffic.lives) == len(traffic.harness.results)
+    assert {Status.UNCONSUMED} == {result.status for result in traffic.harness.results}
+    assert 15 <= sum(late) / len(late) <= 25
+
+
+def test_a_fixed_delay_is_waited_for() -> None:
+    """1.3 s: hardly asked before, and quickly found after."""
+    traffic = Traffic(3, make_rooms(20, 1_000), after(1_300))
+    traffic.run(FRESH_MS)
+    learned_ms = traffic.harness.now_ms
+    traffic.run(60_000)
+    found = traffic.figures(since_ms=learned_ms)
+    assert found.requests_per_gift < 4
+    assert found.p95_ms < 250
+
+
+def test_after_an_outage_all_is_found_and_learned_anew() -> None:
+    """Five minutes without a gift consumed, then those still pending at once, then as before."""
+    traffic = Traffic(4, make_rooms(20, 2_000), exponential(500))
+    traffic.run(60_000)
+    before = traffic.figures()
+    outage_ms = traffic.harness.now_ms
+    traffic.fate = lambda _: max(0, outage_ms + 300_000 - traffic.harness.now_ms)
+    traffic.run(300_000)
+    over_ms = traffic.harness.now_ms
+    traffic.fate = exponential(500)
+    traffic.run(30_000)
+    caught_up = traffic.figures(since_ms=over_ms - 30_000)
+    asked = [n for id_, n in traffic.asked.items() if traffic.lives[id_].sent_ms >= outage_ms]
+    assert max(asked) < 200
+    assert caught_up.p95_ms < 2_000
+    traffic.run(150_000)
+    again_ms = traffic.harness.now_ms
+    traffic.run(60_000)
+    again = traffic.figures(since_ms=again_ms)
+    assert before.mean_ms * 1.3 > again.mean_ms
+    assert before.requests_per_gift * 1.3 > again.requests_per_gift
+
+
+def test_the_belief_in_use_is_the_one_learned() -> None:
+    """What a game's rooms taught decides when its rooms ask."""
+    hazards = LearnedHazards(WRONG)
+    traffic = Traffic(5, make_rooms(5, 500), exponential(500), hazards=hazards)
+    traffic.run(30_000)
+    found: Hazard = hazards.of(7, "game")
+    assert found.rates_per_ms[0] > 10 * WRONG.rates_per_ms[0]

@@ -92,6 +92,12 @@ def _of_core(core: CoreStatus) -> Iterator[Metric]:
     yield _gauge("rooms", "Rooms with pending gifts or permits not yet free.", core.rooms)
     yield _gauge("checks_in_flight", "Checks under way now.", core.requests_in_flight)
     yield _gauge(
+        "slots",
+        "Checks that may be under way now; fewer after many rooms were told "
+        '"too frequent" at once.',
+        core.slots,
+    )
+    yield _gauge(
         "windows_queued",
         "Rooms that are due and wait for a slot; lastingly above 0: raise requests_in_flight_max.",
         core.windows_queued,

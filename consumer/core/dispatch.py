@@ -6,7 +6,7 @@ Each of these knows when it ends, or which event ends it:
 - lease not yet open, back-off, permits cooling: an instant; the window stands in the heap for it;
 - permits or probes that wait for an answer: `ended` looks at the room's windows again;
 - no lease: the commit that renews it does;
-- no slot: the window queues for one, first come first served.
+- no slot: the window queues for one (`slots`).
 
 So nothing is polled, and no room has a timer or a task. Deciding is reserving: a check that
 `poll` returns already has its permit and its slot.
@@ -14,16 +14,17 @@ So nothing is polled, and no room has a timer or a task. Deciding is reserving: 
 
 import heapq
 import itertools
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from consumer.core.fair_queue import Standing
 from consumer.core.gift import Gift
 from consumer.core.hazard import Hazard, Hazards
 from consumer.core.lease import Lease
 from consumer.core.limiter import Limiter
 from consumer.core.model import Check, CheckRules, RoomKey
 from consumer.core.reaction import Backoffs
+from consumer.core.slots import Slots
 from consumer.core.window import Window
 
 
@@ -50,7 +51,7 @@ class Dispatcher:
         self._due: list[tuple[int, int, Window]] = []
         self._order = itertools.count()
         self._check_ids = itertools.count(1)
-        self._slot_queue: deque[Window] = deque()
+        self._slots = Slots(rules.requests_in_flight_max, self._standing)
         self._flights: dict[int, Flight] = {}
         self._rooms: dict[RoomKey, list[Window]] = {}
         self._unleased: dict[Lease, dict[Window, None]] = {}
@@ -62,7 +63,11 @@ class Dispatcher:
 
     def queued(self) -> int:
         """Windows that are due and wait for a slot."""
-        return len(self._slot_queue)
+        return self._slots.waiting()
+
+    def slots(self, now_ms: int) -> int:
+        """How many checks may be in flight now; fewer than configured after many refusals."""
+        return self._slots.limit(now_ms)
 
     def open(self, window: Window, now_ms: int) -> bool:
         """A window begins; `touch` it once it has gifts.
@@ -84,6 +89,7 @@ class Dispatcher:
         windows.remove(window)
         if not windows:
             del self._rooms[room]
+        self._slots.forget(window)
         self._limiter.close(room, now_ms)
         self._backoffs.close(window.key)
 
@@ -99,11 +105,8 @@ class Dispatcher:
     def poll(self, now_ms: int) -> list[Check]:
         """The checks to write now; their permits and slots are taken."""
         checks: list[Check] = []
-        while self._slot_queue and len(self._flights) < self._rules.requests_in_flight_max:
-            window = self._slot_queue.popleft()
-            window.queued = False
-            if window.open:
-                checks += self._ask(window, now_ms)
+        while (queued := self._slots.next(now_ms)) is not None:
+            checks += self._ask(queued, now_ms)
         while self._due and self._due[0][0] <= now_ms:
             due_ms, _, window = heapq.heappop(self._due)
             if window.open and window.due_ms == due_ms:
@@ -118,7 +121,7 @@ class Dispatcher:
 
     def answered(self, check_id: int, now_ms: int) -> Flight:
         """A check ended with an answer: its permit cools, its slot is free."""
-        flight = self._end(check_id)
+        flight = self._end(check_id, now_ms, answered=True)
         room = flight.window.room
         for released in self._limiter.answered(room, flight.sent_ms, now_ms):
             self.touch_room(released, now_ms)
@@ -126,17 +129,25 @@ class Dispatcher:
 
     def lost(self, check_id: int, now_ms: int, *, probing: bool) -> Flight:
         """A check got no answer: its permit is unknown, its slot is free."""
-        flight = self._end(check_id)
+        flight = self._end(check_id, now_ms, answered=False)
         room = flight.window.room
         loss = self._limiter.lost(room, flight.sent_ms, now_ms, probing=probing)
         flight.window.lease.losses.append(loss)
         return flight
 
-    def unwritten(self, check_id: int) -> Flight:
+    def unwritten(self, check_id: int, now_ms: int) -> Flight:
         """A check was never written: permit and slot are free."""
-        flight = self._end(check_id)
+        flight = self._end(check_id, now_ms, answered=False)
         self._limiter.unwritten(flight.window.room)
         return flight
+
+    def limited(self, flight: Flight, now_ms: int, retry_after_ms: int | None) -> None:
+        """A check that has ended was "too frequent": for its room, or for all of them."""
+        room, sent_ms = flight.window.room, flight.sent_ms
+        if not self._slots.refused(room, sent_ms, now_ms):
+            self._limiter.limited(room, sent_ms, now_ms)
+        if retry_after_ms is not None:
+            self._limiter.block(room, now_ms + retry_after_ms)
 
     def renew(self, lease: Lease, until_ms: int, now_ms: int) -> None:
         """A cut with this lease's partition is committed: windows that waited for it go on."""
@@ -177,9 +188,7 @@ class Dispatcher:
             if at_ms > now_ms:
                 self._push(window, at_ms)
                 break
-            if len(self._flights) >= self._rules.requests_in_flight_max:
-                window.queued = True
-                self._slot_queue.append(window)
+            if not self._slots.take(window, now_ms):
                 break
             checks.append(self._send(window, now_ms))
         return checks
@@ -202,10 +211,20 @@ class Dispatcher:
         self._flights[check.check_id] = Flight(check, window, tuple(gifts), now_ms)
         return check
 
-    def _end(self, check_id: int) -> Flight:
+    def _end(self, check_id: int, now_ms: int, *, answered: bool) -> Flight:
         flight = self._flights.pop(check_id)
         flight.window.lease.in_flight -= 1
+        self._slots.end(flight.window, now_ms, answered=answered)
         return flight
+
+    def _standing(self, window: Window, now_ms: int) -> Standing:
+        """How much waiting a queueing window has collected, in doublings of the price."""
+        hazard, price_ms = self._hazard(window), self._rules.request_price_ms
+        window.advance(now_ms)
+        level = int(window.collected(hazard, now_ms) / price_ms).bit_length()
+        look_ms = window.ask_at(hazard, price_ms * 2**level, now_ms)
+        assert look_ms is not None, "a window without waiting gifts queues"
+        return Standing(level, look_ms)
 
     def _hazard(self, window: Window) -> Hazard:
         return self._hazards.of(window.key.app_id, window.key.mini_game_id)

@@ -139,6 +139,7 @@ class Scheduler:
             windows=sum(len(partition.windows) for partition in self._assignment),
             rooms=len(self._limiter),
             requests_in_flight=self._dispatcher.in_flight,
+            slots=self._dispatcher.slots(now_ms),
             windows_queued=self._dispatcher.queued(),
             scopes_in_trouble=len(self._backoffs),
             troubles=tuple(
@@ -229,7 +230,7 @@ class Scheduler:
         self.tally.answers_incomplete += not answer.complete
         trouble = trouble_of(answer.code)
         if trouble is Trouble.RATE_LIMITED:
-            self._slow_down(flight, now_ms, answer.retry_after_ms)
+            self._dispatcher.limited(flight, now_ms, answer.retry_after_ms)
         if flight.window.open:
             if trouble is None:
                 self._judge(flight, answer, now_ms, wall_ms)
@@ -244,7 +245,7 @@ class Scheduler:
         flight = self._dispatcher.lost(event.check_id, now_ms, probing=probing)
         self.tally.checks_lost[event.trouble.value] += 1
         if event.trouble is Trouble.RATE_LIMITED:
-            self._slow_down(flight, now_ms, event.retry_after_ms)
+            self._dispatcher.limited(flight, now_ms, event.retry_after_ms)
         if flight.window.open:
             if probing:
                 self._back_off(flight, event.trouble, event.detail, now_ms)
@@ -252,7 +253,7 @@ class Scheduler:
         self._look_again(flight, now_ms)
 
     def _on_not_written(self, event: CheckNotWritten, now_ms: int, wall_ms: int) -> None:
-        flight = self._dispatcher.unwritten(event.check_id)
+        flight = self._dispatcher.unwritten(event.check_id, now_ms)
         self.tally.checks_unwritten += 1
         if flight.window.open:
             error = flight.window.last_error
@@ -261,10 +262,6 @@ class Scheduler:
                 self._back_off(flight, Trouble.TRANSIENT, error, now_ms)
             self._retry(flight, error, now_ms, wall_ms, asked=False)
         self._look_again(flight, now_ms)
-
-    def _slow_down(self, flight: Flight, now_ms: int, retry_after_ms: int | None) -> None:
-        room = flight.window.room
-        self._limiter.limited(room, flight.sent_ms, now_ms, retry_after_ms)
 
     def _back_off(self, flight: Flight, trouble: Trouble, error: str, now_ms: int) -> None:
         key = flight.window.key

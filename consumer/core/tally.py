@@ -39,7 +39,8 @@ class PartitionStatus:
 class CoreStatus:
     """The core as people want to see it; `tally` goes on counting.
 
-    `scopes_in_trouble` counts rooms, games and apps that back off; `troubles` are sentences about
+    `slots` is how many requests may be in flight now: fewer than configured while many rooms are
+    told "too frequent". `scopes_in_trouble` counts rooms, games and apps that back off; `troubles` are sentences about
     those of games and apps.
     """
 
@@ -47,6 +48,7 @@ class CoreStatus:
     windows: int
     rooms: int
     requests_in_flight: int
+    slots: int
     windows_queued: int
     scopes_in_trouble: int
     troubles: tuple[str, ...]

@@ -127,11 +127,11 @@ def test_games_of_one_room_take_turns() -> None:
     assert "".join(asked) == "ababab"
 
 
-def test_windows_without_a_slot_go_first_come_first_served() -> None:
-    """Whoever has waited longest for a slot gets the next one."""
+def test_windows_without_a_slot_queue_for_one() -> None:
+    """Those alike get it in the order in which they became due."""
     desk = Desk(CheckRules(requests_in_flight_max=2))
     for room in "abcde":
-        desk.open(room)
+        desk.open(room, game=room)
     first = desk.dispatcher.poll(NOW_MS)
     assert (rooms_of(first), desk.dispatcher.queued()) == (["a", "b"], 3)
     desk.end(first[1], NOW_MS + 10)
@@ -266,7 +266,7 @@ def test_a_check_that_was_never_written_leaves_no_trace() -> None:
     desk = Desk(CheckRules(room_permits=1, requests_in_flight_max=1))
     window = desk.open()
     [check] = desk.dispatcher.poll(NOW_MS)
-    flight = desk.dispatcher.unwritten(check.check_id)
+    flight = desk.dispatcher.unwritten(check.check_id, NOW_MS + 1)
     window.give_back(flight.gifts, None)
     desk.dispatcher.touch_room(window.key.room, NOW_MS + 1)
     assert len(desk.dispatcher.poll(NOW_MS + 1)) == 1
@@ -313,3 +313,28 @@ def test_a_room_without_windows_is_nobodys() -> None:
     assert (desk.dispatcher.in_flight, desk.lease.in_flight) == (0, 0)
     desk.dispatcher.poll(NOW_MS + 1_008)
     assert len(desk.limiter) == 0
+
+
+def test_too_frequent_in_one_room_is_that_rooms_affair() -> None:
+    """Its permits halve, and Retry-After holds it back; the slots stay."""
+    desk = Desk(CheckRules(room_permits=2))
+    desk.open()
+    [check] = desk.dispatcher.poll(NOW_MS)
+    flight = desk.dispatcher.answered(check.check_id, NOW_MS + 10)
+    desk.dispatcher.limited(flight, NOW_MS + 10, 20_000)
+    assert desk.limiter.ready_at(flight.window.room, NOW_MS + 10) == NOW_MS + 20_010
+    assert desk.dispatcher.slots(NOW_MS + 10) == 256
+
+
+def test_too_frequent_in_many_rooms_at_once_shrinks_the_slots() -> None:
+    """The rooms refused from then on keep their permits."""
+    desk = Desk(CheckRules(room_permits=2))
+    for n in range(10):
+        desk.open(f"r{n}")
+    for check in desk.dispatcher.poll(NOW_MS):
+        flight = desk.dispatcher.answered(check.check_id, NOW_MS + 10)
+        desk.dispatcher.limited(flight, NOW_MS + 10, None)
+    assert desk.dispatcher.slots(NOW_MS + 10) == 5
+    rooms = [make_window_key(f"r{n}").room for n in range(10)]
+    free = [desk.limiter.ready_at(room, NOW_MS + 10) == NOW_MS + 10 for room in rooms]
+    assert free == [False] * 7 + [True] * 3

@@ -1,13 +1,15 @@
 """How often is asked, and how long it takes, over thousands of gifts in virtual time (design §6)."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
 from consumer.core.hazard import Hazard, exponential_hazard
 from consumer.core.learning import LearnedHazards
 from consumer.core.model import Status
-from tests.core.traffic import Fate, FixedHazards, Room, Traffic, exponential
+from tests.core.builders import NOW_MS, RULES
+from tests.core.traffic import LATENCY_MS, Fate, FixedHazards, Room, Traffic, exponential
 
 WRONG = exponential_hazard(20_000, 0.9)
 """Mean 20 s, where the truth is 0.5 s."""
@@ -104,3 +106,57 @@ def test_the_belief_in_use_is_the_one_learned() -> None:
     traffic.run(30_000)
     found: Hazard = hazards.of(7, "game")
     assert found.rates_per_ms[0] > 10 * WRONG.rates_per_ms[0]
+
+
+# --- slots --------------------------------------------------------------------------------------
+
+
+def p95(delays_ms: list[int]) -> int:
+    """The 95th percentile of ascending delays."""
+    return delays_ms[len(delays_ms) * 95 // 100]
+
+
+def test_with_four_times_more_checks_due_than_slots_rooms_with_few_gifts_do_not_starve() -> None:
+    """By waiting alone they would: a gift each 10 s collects next to nothing (design §5)."""
+    rooms = [
+        *(Room(f"busy{n}", 150, f"game{n % 4}") for n in range(30)),
+        *(Room(f"sparse{n}", 10_000, f"game{n % 4}") for n in range(15)),
+    ]
+    free = Traffic(6, rooms, exponential(500))
+    free.run(10_000)
+    in_flight = len(free.harness.sent) * LATENCY_MS / 10_000
+    slots = int(in_flight / 4)
+    crowded = Traffic(
+        6, rooms, exponential(500), rules=replace(RULES, requests_in_flight_max=slots)
+    )
+    crowded.run(60_000)
+    busy, sparse = (
+        crowded.delays_ms(since_ms=NOW_MS + 20_000, rooms=r) for r in ("busy", "sparse")
+    )
+    assert len(sparse) > 30
+    assert p95(sparse) <= p95(busy) + 5_000
+    assert p95(busy) <= 2_000
+    late = [result.decided_at - result.deadline for result in crowded.harness.results]
+    assert max(late) < 10_000
+
+
+def test_a_game_that_hangs_never_holds_more_than_a_quarter_of_the_slots() -> None:
+    """From its first check on, or from one moment to the next; the others go on as before."""
+    slots = 64
+    rooms = [*make_rooms(60, 1_000, name="good"), *make_rooms(60, 1_000, name="bad", game="bad")]
+    rules = replace(RULES, requests_in_flight_max=slots)
+    traffic = Traffic(7, rooms, exponential(500), rules=rules)
+    traffic.hangs = frozenset({"bad"})
+    traffic.run(15_000)
+    assert traffic.in_flight_max("bad", rules.request_timeout_ms) == slots // 4
+    traffic.hangs = frozenset()
+    traffic.run(30_000)
+    well_ms = traffic.harness.now_ms
+    traffic.run(10_000)
+    traffic.hangs = frozenset({"bad"})
+    hangs_ms = traffic.harness.now_ms
+    traffic.run(10_000)
+    before = traffic.delays_ms(since_ms=well_ms, rooms="good")
+    after_it = traffic.delays_ms(since_ms=hangs_ms, rooms="good")
+    assert p95(after_it) <= 1.5 * p95(before)
+    assert traffic.in_flight_max("bad", rules.request_timeout_ms, hangs_ms) == slots // 4

@@ -1,5 +1,6 @@
 """Gifts for many rooms in virtual time, an API that knows their fates, and what became of them."""
 
+import bisect
 import heapq
 import itertools
 import random
@@ -146,6 +147,15 @@ class Traffic:
         requests = sum(at_ms >= since_ms for at_ms, _ in self.harness.sent)
         p95_ms = delays[len(delays) * 95 // 100]
         return Figures(gifts, requests / gifts, sum(delays) / len(delays), p95_ms)
+
+    def in_flight_max(self, game: str, duration_ms: int, since_ms: int = 0) -> int:
+        """The most checks of a game at once, of those written since then, if each lasts so long."""
+        sent = [at for at, check in self.harness.sent if check.mini_game_id == game]
+        instants = [at for at in sent if at >= since_ms]
+        return max(
+            bisect.bisect_right(instants, at) - bisect.bisect_right(instants, at - duration_ms)
+            for at in instants
+        )
 
     def _reply(self, check: Check, now_ms: int) -> tuple[int, Ending]:
         for msg_id in check.msg_ids:

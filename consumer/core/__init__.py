@@ -20,6 +20,6 @@ aborted, one at a time.
 **Reading order**: `model` (the words), `gift` (deadlines), then one rule, one room:
 `limiter` (permits), `lease` (hand-over), `hazard`, `learning` and `window` (when to ask),
 `verdict` (what an answer means), `reaction` (what an error means), `progress` and `metadata` (what
-Kafka keeps), `partition` and `assignment` (outbox and cuts), `fair_queue`, `slots` and `dispatch`
-(who asks next), and `scheduler`, which composes them.
+Kafka keeps), `partition` and `assignment` (outbox and cuts), `fair_queue`, `slots`, `price` and
+`dispatch` (who asks next), and `scheduler`, which composes them.
 """

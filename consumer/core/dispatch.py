@@ -23,6 +23,7 @@ from consumer.core.hazard import Hazard, Hazards
 from consumer.core.lease import Lease
 from consumer.core.limiter import Limiter
 from consumer.core.model import Check, CheckRules, RoomKey
+from consumer.core.price import Price
 from consumer.core.reaction import Backoffs
 from consumer.core.slots import Slots
 from consumer.core.window import Window
@@ -51,6 +52,7 @@ class Dispatcher:
         self._due: list[tuple[int, int, Window]] = []
         self._order = itertools.count()
         self._check_ids = itertools.count(1)
+        self._price = Price(rules.request_price_ms)
         self._slots = Slots(rules.requests_in_flight_max, self._standing)
         self._flights: dict[int, Flight] = {}
         self._rooms: dict[RoomKey, list[Window]] = {}
@@ -68,6 +70,11 @@ class Dispatcher:
     def slots(self, now_ms: int) -> int:
         """How many checks may be in flight now; fewer than configured after many refusals."""
         return self._slots.limit(now_ms)
+
+    @property
+    def price_ms(self) -> float:
+        """What a request is worth now, in gift-milliseconds."""
+        return self._price.current_ms
 
     def open(self, window: Window, now_ms: int) -> bool:
         """A window begins; `touch` it once it has gifts.
@@ -102,8 +109,12 @@ class Dispatcher:
                 if at_ms is not None and (window.due_ms is None or at_ms < window.due_ms):
                     self._push(window, at_ms)
 
-    def poll(self, now_ms: int) -> list[Check]:
-        """The checks to write now; their permits and slots are taken."""
+    def poll(self, now_ms: int, late_ms: int = 0) -> list[Check]:
+        """The checks to write now; their permits and slots are taken.
+
+        `late_ms` is how late the loop was with the timer of this turn.
+        """
+        self._price.observe(now_ms, crowded=self._slots.crowded, late_ms=late_ms)
         checks: list[Check] = []
         while (queued := self._slots.next(now_ms)) is not None:
             checks += self._ask(queued, now_ms)
@@ -175,7 +186,7 @@ class Dispatcher:
                 self._unleased.setdefault(lease, {})[window] = None
             return None
         window.advance(now_ms)
-        at_ms = window.ask_at(self._hazard(window), self._rules.request_price_ms, now_ms)
+        at_ms = window.ask_at(self._hazard(window), self._price.current_ms, now_ms)
         if at_ms is None:
             return None
         at_ms = max(at_ms, lease.opens_ms, self._backoffs.until(window.key))

@@ -103,9 +103,13 @@ class Scheduler:
             case _:
                 assert_never(event)
 
-    def poll(self, now_ms: int) -> list[Action]:
-        """What is to be done now; each check returned already has its permit and its slot."""
-        checks = self._dispatcher.poll(now_ms)
+    def poll(self, now_ms: int, late_ms: int = 0) -> list[Action]:
+        """What is to be done now; each check returned already has its permit and its slot.
+
+        `late_ms` is how late this turn comes after the last `next_wakeup`, as far as that has
+        passed: how much more there is to do than the loop can.
+        """
+        checks = self._dispatcher.poll(now_ms, late_ms)
         reports, self._reports = self._reports, []
         return [*map(SendCheck, checks), *self._assignment.wake(now_ms), *reports]
 
@@ -139,6 +143,7 @@ class Scheduler:
             windows=sum(len(partition.windows) for partition in self._assignment),
             rooms=len(self._limiter),
             requests_in_flight=self._dispatcher.in_flight,
+            request_price_ms=self._dispatcher.price_ms,
             slots=self._dispatcher.slots(now_ms),
             windows_queued=self._dispatcher.queued(),
             scopes_in_trouble=len(self._backoffs),

@@ -48,6 +48,7 @@ class CoreStatus:
     windows: int
     rooms: int
     requests_in_flight: int
+    request_price_ms: float
     slots: int
     windows_queued: int
     scopes_in_trouble: int

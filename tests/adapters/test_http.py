@@ -113,7 +113,7 @@ async def test_the_status_is_json_whatever_the_core_counts_by() -> None:
     tally.answers[7] += 1
     tally.results["SUCCEEDED"] += 3
     core = CoreStatus(
-        pending_gifts=4, windows=2, rooms=1, requests_in_flight=1, slots=256, windows_queued=0,
+        pending_gifts=4, windows=2, rooms=1, requests_in_flight=1, request_price_ms=30.0, slots=256, windows_queued=0,
         scopes_in_trouble=0, troubles=("one",), partitions=(), tally=tally,
     )  # fmt: skip
     async with Served(SetProbe(said={"instance": "giftcheck-0", "core": core})) as served:

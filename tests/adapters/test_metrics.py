@@ -38,7 +38,7 @@ class Watched:
 def status(*partitions: PartitionStatus, tally: Tally | None = None) -> CoreStatus:
     """A core with these partitions."""
     return CoreStatus(
-        pending_gifts=7, windows=4, rooms=3, requests_in_flight=2, slots=256, windows_queued=1,
+        pending_gifts=7, windows=4, rooms=3, requests_in_flight=2, request_price_ms=30.0, slots=256, windows_queued=1,
         scopes_in_trouble=1, troubles=("game g: this_game: gone",), partitions=partitions,
         tally=tally or Tally(),
     )  # fmt: skip

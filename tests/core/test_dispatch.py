@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from consumer.core.dispatch import Dispatcher
 from consumer.core.gift import Gift
+from consumer.core.hazard import PRIOR
 from consumer.core.learning import LearnedHazards
 from consumer.core.lease import Lease
 from consumer.core.limiter import Limiter
@@ -338,3 +339,28 @@ def test_too_frequent_in_many_rooms_at_once_shrinks_the_slots() -> None:
     rooms = [make_window_key(f"r{n}").room for n in range(10)]
     free = [desk.limiter.ready_at(room, NOW_MS + 10) == NOW_MS + 10 for room in rooms]
     assert free == [False] * 7 + [True] * 3
+
+
+def test_while_windows_queue_for_slots_or_the_loop_is_late_a_request_is_worth_more() -> None:
+    """Then they ask later, for more gifts at once."""
+    desk = Desk(CheckRules(requests_in_flight_max=1))
+    desk.open("a", "a")
+    desk.open("b", "b")
+    [check] = desk.dispatcher.poll(NOW_MS)
+    assert desk.dispatcher.price_ms == RULES.request_price_ms
+    desk.dispatcher.poll(NOW_MS + 100)
+    crowded = desk.dispatcher.price_ms
+    assert crowded > RULES.request_price_ms
+    desk.decide(check, NOW_MS + 110)
+    desk.dispatcher.poll(NOW_MS + 110)
+    desk.dispatcher.poll(NOW_MS + 200, 21)
+    assert desk.dispatcher.price_ms > crowded
+    window = Window(make_window_key("c", "c"), desk.lease)
+    desk.dispatcher.open(window, NOW_MS + 200)
+    window.add(make_gift(now_ms=NOW_MS + 200), NOW_MS + 200)
+    desk.dispatcher.touch([window], NOW_MS + 200)
+    usual_ms = window.ask_at(PRIOR, RULES.request_price_ms, NOW_MS + 200)
+    found_ms = desk.dispatcher.next_wakeup()
+    assert usual_ms is not None
+    assert found_ms is not None
+    assert found_ms > usual_ms

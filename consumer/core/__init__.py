@@ -18,8 +18,8 @@ aborted, one at a time.
 **Time** comes in from outside as `now_ms` (monotonic) and `wall_ms` (Unix), once a turn.
 
 **Reading order**: `model` (the words), `gift` (deadlines), then one rule, one room:
-`limiter` (permits), `lease` (hand-over), `hazard`, `learning` and `window` (when to ask),
-`verdict` (what an answer means), `reaction` (what an error means), `progress` and `metadata` (what
-Kafka keeps), `partition` and `assignment` (outbox and cuts), `fair_queue`, `slots`, `price` and
-`dispatch` (who asks next), and `scheduler`, which composes them.
+`limiter` (permits), `lease` (hand-over), `backlog` (read first), `hazard`, `learning` and `window`
+(when to ask), `verdict` (what an answer means), `reaction` (what an error means), `progress` and
+`metadata` (what Kafka keeps), `partition` and `assignment` (outbox and cuts), `fair_queue`,
+`slots`, `price` and `dispatch` (who asks next), and `scheduler`, which composes them.
 """

@@ -3,7 +3,7 @@
 A window may be kept from asking by its lease, a back-off, its room's permits or a lack of slots.
 Each of these knows when it ends, or which event ends it:
 
-- lease not yet open, back-off, permits cooling: an instant; the window stands in the heap for it;
+- lease not yet open, backlog being read, back-off, permits cooling: an instant; the window stands in the heap for it;
 - permits or probes that wait for an answer: `ended` looks at the room's windows again;
 - no lease: the commit that renews it does;
 - no slot: the window queues for one (`slots`).
@@ -189,7 +189,7 @@ class Dispatcher:
         at_ms = window.ask_at(self._hazard(window), self._price.current_ms, now_ms)
         if at_ms is None:
             return None
-        at_ms = max(at_ms, lease.opens_ms, self._backoffs.until(window.key))
+        at_ms = max(at_ms, lease.opens_ms, lease.backlog.over_ms, self._backoffs.until(window.key))
         return self._limiter.ready_at(window.room, at_ms)
 
     def _ask(self, window: Window, now_ms: int) -> list[Check]:

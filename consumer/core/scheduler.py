@@ -200,7 +200,8 @@ class Scheduler:
             if window is not None:
                 touched[window] = None
         partition.progress.read((record.offset for record in event.records), event.next_offset)
-        self._dispatcher.touch(touched, now_ms)
+        caught_up = partition.lease.backlog.read(event.unread_count, now_ms)
+        self._dispatcher.touch(partition.windows.values() if caught_up else touched, now_ms)
         self._assignment.note_renewal(partition)
 
     def _take_in(

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from consumer.core.backlog import PAUSE_MS, WAIT_MS
 from consumer.core.hazard import Hazard, exponential_hazard
 from consumer.core.learning import LearnedHazards
-from consumer.core.model import Status
-from tests.core.builders import NOW_MS, RULES
+from consumer.core.model import RecordsRead, Status
+from tests.core.builders import NOW_MS, RULES, WALL_MS, Harness, make_record, say_consumed
 from tests.core.traffic import LATENCY_MS, Fate, FixedHazards, Room, Traffic, exponential
 
 WRONG = exponential_hazard(20_000, 0.9)
@@ -160,3 +161,46 @@ def test_a_game_that_hangs_never_holds_more_than_a_quarter_of_the_slots() -> Non
     after_it = traffic.delays_ms(since_ms=hangs_ms, rooms="good")
     assert p95(after_it) <= 1.5 * p95(before)
     assert traffic.in_flight_max("bad", rules.request_timeout_ms, hangs_ms) == slots // 4
+
+
+# --- a backlog ----------------------------------------------------------------------------------
+
+
+def drain(*, told: bool, batch_pause_ms: int = 20) -> tuple[float, int]:
+    """10,000 gifts of 100 rooms, five minutes late: requests per gift, and how long it took."""
+    harness = Harness(api=say_consumed)
+    harness.assign()
+    count, batch = 10_000, 200
+    sent_at = WALL_MS - 300_000
+    for begin in range(0, count, batch):
+        offsets = range(begin, begin + batch)
+        records = tuple(make_record(n, room_id=f"r{n % 100}", sent_at=sent_at) for n in offsets)
+        unread_count = count - begin - batch if told else 0
+        harness.handle(RecordsRead(0, 1, records, begin + batch, unread_count))
+        harness.run(batch_pause_ms)
+    while len(harness.results) < count:
+        harness.run(50)
+    assert all(result.status is Status.SUCCEEDED for result in harness.results)
+    return len(harness.sent) / count, harness.now_ms - NOW_MS
+
+
+def test_a_backlog_is_read_before_it_is_asked_about() -> None:
+    """Each room's hundred gifts are two or three checks instead of dozens, and all is done sooner."""
+    requests, took_ms = drain(told=True)
+    requests_untold, took_untold_ms = drain(told=False)
+    assert requests <= 0.03
+    assert requests < requests_untold / 4
+    assert took_ms <= took_untold_ms + 100
+
+
+def test_a_backlog_that_is_read_slowly_is_asked_about_meanwhile() -> None:
+    """Nobody waits for batches that do not come, nor for more than a few seconds."""
+    first_ms = []
+    for batch_pause_ms in (250, 1_000):
+        harness = Harness(api=say_consumed)
+        harness.assign()
+        for offset in range(30):
+            harness.handle(RecordsRead(0, 1, (make_record(offset),), offset + 1, 1_000_000))
+            harness.run(batch_pause_ms)
+        first_ms.append(harness.sent[0][0] - NOW_MS)
+    assert [WAIT_MS, PAUSE_MS] == first_ms

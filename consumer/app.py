@@ -28,7 +28,7 @@ from consumer.adapters.kafka import KafkaConfig, KafkaThread
 from consumer.adapters.kafka.config import refuse_properties
 from consumer.adapters.metrics import Metrics
 from consumer.clock import Clock, SystemClock
-from consumer.core.hazard import PriorHazards
+from consumer.core.learning import LearnedHazards
 from consumer.core.model import CheckRules
 from consumer.core.scheduler import Scheduler
 from consumer.errors import GiftcheckError
@@ -141,7 +141,7 @@ async def _consume(settings: Settings, clock: Clock, *, embedded_broker: bool) -
         settings.format.result_schema_id if settings.format.output == "confluent" else None,
     )
     core = Scheduler(
-        check_rules(settings), instance=instance, hazards=PriorHazards(), jitter=random.random
+        check_rules(settings), instance=instance, hazards=LearnedHazards(), jitter=random.random
     )
     check_api = CheckApi(
         base_url=settings.check.base_url,

@@ -104,6 +104,7 @@ class Runner:
         self._cut_requests: list[_CutRequest] = []
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_due_ms: int | None = None
 
     def feed(self, *inputs: Input) -> None:
         """Hand in what happened; from any thread."""
@@ -154,7 +155,9 @@ class Runner:
                 self._meter.cut_committed(cut, now_ms - made_ms)
         if taken:
             kafka.taken(taken)
-        for action in self._core.poll(now_ms):
+        due_ms = self._timer_due_ms
+        late_ms = max(0, now_ms - due_ms) if due_ms is not None else 0
+        for action in self._core.poll(now_ms, late_ms):
             self._carry_out(action, kafka, checks)
         self._answer_cut_requests(now_ms, wall_ms)
         if self._core.wants_cut():
@@ -220,8 +223,9 @@ class Runner:
         )
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = None
+        self._timer = self._timer_due_ms = None
         if next_ms is not None:
             # The clock is rounded down: a timer that fires a hair early would find nothing due.
             delay_ms = max(1, next_ms - now_ms)
+            self._timer_due_ms = now_ms + delay_ms
             self._timer = self._loop.call_later(delay_ms / 1_000, self._wake.set)

@@ -8,7 +8,7 @@ import pytest
 
 from consumer.adapters.http import HttpServer
 from consumer.adapters.kafka import KafkaState
-from consumer.core.hazard import PriorHazards
+from consumer.core.learning import LearnedHazards
 from consumer.core.model import CheckRules, RecordsRead
 from consumer.core.scheduler import Scheduler
 from consumer.health import FAILING_MAX_MS, Health
@@ -43,7 +43,7 @@ class SetKafka:
 
 def make_core() -> Scheduler:
     """A core that owns nothing."""
-    return Scheduler(CheckRules(), instance="pod-0", hazards=PriorHazards(), jitter=lambda: 0.0)
+    return Scheduler(CheckRules(), instance="pod-0", hazards=LearnedHazards(), jitter=lambda: 0.0)
 
 
 def make_health(kafka: KafkaState, core: Scheduler | None = None) -> Health:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from consumer.core.hazard import PriorHazards
+from consumer.core.learning import LearnedHazards
 from consumer.core.limits import Limit
 from consumer.core.metadata import decode_metadata
 from consumer.core.model import (
@@ -73,6 +73,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._jumping.now_s
+
+    def block(self, seconds: float) -> None:
+        """Something runs for so long; timers wait meanwhile."""
+        self._jumping.now_s += seconds
 
 
 class LoopClock:
@@ -202,7 +206,7 @@ class Scene:
 def make_scheduler(rules: CheckRules | None = None) -> Scheduler:
     """A core of this name, without jitter."""
     return Scheduler(
-        rules or CheckRules(), instance="pod-0", hazards=PriorHazards(), jitter=lambda: 0.0
+        rules or CheckRules(), instance="pod-0", hazards=LearnedHazards(), jitter=lambda: 0.0
     )
 
 
@@ -238,16 +242,20 @@ class NotingScheduler(Scheduler):
     """The core, and at which instants its methods are called."""
 
     def __init__(self) -> None:
-        super().__init__(CheckRules(), instance="pod-0", hazards=PriorHazards(), jitter=lambda: 0.0)
+        super().__init__(
+            CheckRules(), instance="pod-0", hazards=LearnedHazards(), jitter=lambda: 0.0
+        )
         self.instants: list[tuple[str, int]] = []
+        self.late_ms: list[int] = []
 
     def handle(self, event: Input, now_ms: int, wall_ms: int) -> None:
         self.instants.append(("handle", now_ms))
         super().handle(event, now_ms, wall_ms)
 
-    def poll(self, now_ms: int) -> list[Action]:
+    def poll(self, now_ms: int, late_ms: int = 0) -> list[Action]:
         self.instants.append(("poll", now_ms))
-        return super().poll(now_ms)
+        self.late_ms.append(late_ms)
+        return super().poll(now_ms, late_ms)
 
     def cut(
         self, now_ms: int, wall_ms: int, partitions: frozenset[int] | None = None
@@ -257,6 +265,24 @@ class NotingScheduler(Scheduler):
 
 
 # --- one turn ----------------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_the_core_is_told_how_late_the_loop_is_with_its_timer() -> None:
+    """Something held the loop up for a second; the turns before and after are not late."""
+    core = NotingScheduler()
+    async with running(core) as scene:
+        check = await scene.send_gifts(0)
+        assert max(core.late_ms) <= 1  # virtual time is rounded down
+        scene.api.answer(check)
+        await asyncio.sleep(0.01)
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        loop.block(1.0)
+        scene.api.answer(await scene.api.sent.get())
+        assert 500 <= core.late_ms[-1] <= 1_000
+        await scene.api.sent.get()
+        assert core.late_ms[-1] <= 1
 
 
 @in_virtual_time

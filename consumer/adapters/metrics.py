@@ -124,6 +124,18 @@ def _of_core(core: CoreStatus) -> Iterator[Metric]:
     yield _gauge("rooms", "Rooms with pending gifts or permits not yet free.", core.rooms)
     yield _gauge("checks_in_flight", "Checks under way now.", core.requests_in_flight)
     yield _gauge(
+        "request_price_seconds",
+        "Gift-seconds of waiting that are worth a request; above check.request_price: too few "
+        "slots, or the loop is late.",
+        core.request_price_ms / 1_000,
+    )
+    yield _gauge(
+        "slots",
+        "Checks that may be under way now; fewer after many rooms were told "
+        '"too frequent" at once.',
+        core.slots,
+    )
+    yield _gauge(
         "windows_queued",
         "Rooms that are due and wait for a slot; lastingly above 0: raise requests_in_flight_max.",
         core.windows_queued,

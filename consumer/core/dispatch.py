@@ -3,10 +3,11 @@
 A window may be kept from asking by its lease, a back-off, its room's permits or a lack of slots.
 Each of these knows when it ends, or which event ends it:
 
-- lease not yet open, back-off, permits cooling: an instant; the window stands in the heap for it;
+- lease not yet open, backlog being read, back-off, permits cooling: an instant; the window stands
+  in the heap for it;
 - permits or probes that wait for an answer: `ended` looks at the room's windows again;
 - no lease: the commit that renews it does;
-- no slot: the window queues for one, first come first served;
+- no slot: the window queues for one (`slots`);
 - an open circuit breaker: there is no slot before its next probe.
 
 One back-off is passed over: that of a window that fails alone, for a full check of gifts never
@@ -18,20 +19,22 @@ So nothing is polled, and no room has a timer or a task. Deciding is reserving: 
 
 import heapq
 import itertools
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from consumer.core.batch import BatchLimit
 from consumer.core.breaker import Breaker
+from consumer.core.fair_queue import Standing
 from consumer.core.gift import Gift, duration_days
 from consumer.core.hazard import Hazard, Hazards
 from consumer.core.lease import Lease
 from consumer.core.limiter import Limiter
 from consumer.core.model import Check, CheckRules, RoomKey
 from consumer.core.overdue import LATELY_MS
+from consumer.core.price import Price
 from consumer.core.reaction import Backoffs
+from consumer.core.slots import Slots
 from consumer.core.split import Group, Splits
 from consumer.core.window import Window
 
@@ -39,6 +42,9 @@ IMPATIENCE_MS: Final = 10_000
 """Also while its game or app is in trouble a gift must be asked about: once past deadline + settle
 where others are answered, so that it can be given up early, and when it is to be given up anyhow.
 So long after that, that others whose time has come are in the same check."""
+
+STANDING_MS: Final = 1_000
+"""A queueing window that collects nothing is looked at again so long after."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,8 @@ class Dispatcher:
         self._due: list[tuple[int, int, Window]] = []
         self._order = itertools.count()
         self._check_ids = itertools.count(1)
-        self._slot_queue: deque[Window] = deque()
+        self._price = Price(rules.request_price_ms)
+        self._slots = Slots(rules.requests_in_flight_max, self._standing, breaker.slots)
         self._flights: dict[int, Flight] = {}
         self._rooms: dict[RoomKey, list[Window]] = {}
         self._unleased: dict[Lease, dict[Window, None]] = {}
@@ -91,7 +98,16 @@ class Dispatcher:
 
     def queued(self) -> int:
         """Windows that are due and wait for a slot."""
-        return len(self._slot_queue)
+        return self._slots.waiting()
+
+    def slots(self, now_ms: int) -> int:
+        """How many checks may be in flight now; fewer than configured after many refusals."""
+        return self._slots.limit(now_ms)
+
+    @property
+    def price_ms(self) -> float:
+        """What a request is worth now, in gift-milliseconds."""
+        return self._price.current_ms
 
     def open(self, window: Window, now_ms: int) -> bool:
         """A window begins; `touch` it once it has gifts.
@@ -114,6 +130,7 @@ class Dispatcher:
         windows.remove(window)
         if not windows:
             del self._rooms[room]
+        self._slots.forget(window)
         self._limiter.close(room, now_ms)
         self._backoffs.close(window.key)
         self.splits.close(window)
@@ -127,14 +144,17 @@ class Dispatcher:
                 if at_ms is not None and (window.due_ms is None or at_ms < window.due_ms):
                     self._push(window, at_ms)
 
-    def poll(self, now_ms: int) -> list[Check]:
-        """The checks to write now; their permits and slots are taken."""
+    def poll(self, now_ms: int, late_ms: int = 0) -> list[Check]:
+        """The checks to write now; their permits and slots are taken.
+
+        `late_ms` is how late the loop was with the timer of this turn.
+        """
+        # A host that is down, or coming back, has few slots whatever a request costs.
+        crowded = self._slots.crowded and self._breaker.has_all_slots
+        self._price.observe(now_ms, crowded=crowded, late_ms=late_ms)
         checks: list[Check] = []
-        while self._slot_queue and len(self._flights) < self._breaker.slots(now_ms):
-            window = self._slot_queue.popleft()
-            window.queued = False
-            if window.open:
-                checks += self._ask(window, now_ms)
+        while (queued := self._slots.next(now_ms)) is not None:
+            checks += self._ask(queued, now_ms)
         while self._due and self._due[0][0] <= now_ms:
             due_ms, _, window = heapq.heappop(self._due)
             if window.open and window.due_ms == due_ms:
@@ -147,13 +167,13 @@ class Dispatcher:
         """When `poll` has something to look at, if nothing else happens before."""
         due_ms = self._due[0][0] if self._due else None
         probe_ms = self._breaker.probe_ms
-        if probe_ms is None or not self._slot_queue or self._flights:
+        if probe_ms is None or not self._slots.waiting() or self._flights:
             return due_ms
         return probe_ms if due_ms is None else min(due_ms, probe_ms)
 
     def answered(self, check_id: int, now_ms: int) -> Flight:
         """A check ended with an answer: its permit cools, its slot is free."""
-        flight = self._end(check_id)
+        flight = self._end(check_id, now_ms, answered=True)
         room = flight.window.room
         for released in self._limiter.answered(room, flight.sent_ms, now_ms):
             self.touch_room(released, now_ms)
@@ -165,17 +185,25 @@ class Dispatcher:
 
     def lost(self, check_id: int, now_ms: int, *, probing: bool) -> Flight:
         """A check got no answer: its permit is unknown, its slot is free."""
-        flight = self._end(check_id)
+        flight = self._end(check_id, now_ms, answered=False)
         room = flight.window.room
         loss = self._limiter.lost(room, flight.sent_ms, now_ms, probing=probing)
         flight.window.lease.losses.append(loss)
         return flight
 
-    def unwritten(self, check_id: int) -> Flight:
+    def unwritten(self, check_id: int, now_ms: int) -> Flight:
         """A check was never written: permit and slot are free."""
-        flight = self._end(check_id)
+        flight = self._end(check_id, now_ms, answered=False)
         self._limiter.unwritten(flight.window.room)
         return flight
+
+    def limited(self, flight: Flight, now_ms: int, retry_after_ms: int | None) -> None:
+        """A check that has ended was "too frequent": for its room, or for all of them."""
+        room, sent_ms = flight.window.room, flight.sent_ms
+        if not self._slots.refused(room, sent_ms, now_ms):
+            self._limiter.limited(room, sent_ms, now_ms)
+        if retry_after_ms is not None:
+            self._limiter.block(room, now_ms + retry_after_ms)
 
     def renew(self, lease: Lease, until_ms: int, now_ms: int) -> None:
         """A cut with this lease's partition is committed: windows that waited for it go on."""
@@ -203,14 +231,15 @@ class Dispatcher:
                 self._unleased.setdefault(lease, {})[window] = None
             return None
         window.advance(now_ms)
-        at_ms = window.ask_at(self._hazard(window), self._rules.request_price_ms, now_ms)
+        at_ms = window.ask_at(self._hazard(window), self._price.current_ms, now_ms)
         group = self.splits.next_group(window)
         if group is not None:
             due_ms = _group_due_ms(group)
             at_ms = due_ms if at_ms is None else min(at_ms, due_ms)
         if at_ms is None:
             return None
-        until_ms = max(now_ms, lease.opens_ms, self._back_off_until(window, group, now_ms))
+        trouble_ms = self._back_off_until(window, group, now_ms)
+        until_ms = max(now_ms, lease.opens_ms, lease.backlog.over_ms, trouble_ms)
         return self._limiter.ready_at(window.room, max(at_ms, until_ms))
 
     def _back_off_until(self, window: Window, group: Group | None, now_ms: int) -> int:
@@ -231,9 +260,7 @@ class Dispatcher:
             if at_ms > now_ms:
                 self._push(window, at_ms)
                 break
-            if len(self._flights) >= self._breaker.slots(now_ms):
-                window.queued = True
-                self._slot_queue.append(window)
+            if not self._slots.take(window, now_ms):
                 break
             checks.append(self._send(window, now_ms))
         return checks
@@ -286,10 +313,20 @@ class Dispatcher:
         )
         return min((at_ms + IMPATIENCE_MS for at_ms in due_ms if at_ms is not None), default=None)
 
-    def _end(self, check_id: int) -> Flight:
+    def _end(self, check_id: int, now_ms: int, *, answered: bool) -> Flight:
         flight = self._flights.pop(check_id)
         flight.window.lease.in_flight -= 1
+        self._slots.end(flight.window, now_ms, answered=answered)
         return flight
+
+    def _standing(self, window: Window, now_ms: int) -> Standing:
+        """How much waiting a queueing window has collected, in doublings of the price."""
+        hazard, price_ms = self._hazard(window), self._rules.request_price_ms
+        window.advance(now_ms)
+        level = int(window.collected(hazard, now_ms) / price_ms).bit_length()
+        look_ms = window.ask_at(hazard, price_ms * 2**level, now_ms)
+        # None: only suspects of a split wait, who collect nothing
+        return Standing(level, now_ms + STANDING_MS if look_ms is None else look_ms)
 
     def _hazard(self, window: Window) -> Hazard:
         return self._hazards.of(window.key.app_id, window.key.mini_game_id)

@@ -1,15 +1,16 @@
 """When gifts are consumed: the chance, by age, that a gift not yet consumed now is (design §6).
 
-The hazard is a rate for each age class: consumed gifts ÷ time at risk. What asks for it does not
-care where it comes from: `Hazards.of` is the interface, `PriorHazards` answers with what is
-believed before anything is known.
+The hazard is a rate for each age class: consumed gifts ÷ time at risk. Who asks for it does not
+care where it comes from: `Hazards` is the interface, `PRIOR` is what is believed of a game before
+anything is known, and `learning` is how it becomes knowledge.
 """
 
 import bisect
 import itertools
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 AGE_BORDERS_MS: Final = tuple(50 << n for n in range(17))
 """50 ms, 100 ms, … 55 min: the upper ends (exclusive) of all age classes but the last. Doubling
@@ -42,11 +43,28 @@ class Hazard:
         object.__setattr__(self, "falling", falling)
 
 
+class Sighting(NamedTuple):
+    """What an answer told of one gift's life from one age to another.
+
+    It was not yet consumed at `from_ms`. If `consumed` it was at `until_ms`, and nobody knows when
+    in between; else it still was not. `ended` is whether this is the last that is seen of it.
+    """
+
+    from_ms: int
+    until_ms: int
+    consumed: bool
+    ended: bool
+
+
 class Hazards(Protocol):
     """Knows every game's hazard."""
 
     def of(self, app_id: int, mini_game_id: str) -> Hazard:
         """The hazard of a game's gifts as it is believed now."""
+        ...
+
+    def learn(self, app_id: int, mini_game_id: str, sightings: Iterable[Sighting]) -> None:
+        """One answer's news of a game's gifts."""
         ...
 
 
@@ -68,13 +86,5 @@ def exponential_hazard(mean_ms: float, consumed_share: float) -> Hazard:
     return Hazard(tuple(max(rate, RATE_FLOOR_PER_MS) for rate in [*rates, 0.0]))
 
 
-class PriorHazards:
-    """The same belief for every game: nine of ten gifts are consumed, after 0.5 s on average."""
-
-    def __init__(self, *, mean_ms: float = 500.0, consumed_share: float = 0.9) -> None:
-        self._prior = exponential_hazard(mean_ms, consumed_share)
-
-    def of(self, app_id: int, mini_game_id: str) -> Hazard:
-        """The prior; `app_id` and `mini_game_id` are what a learned one will ask for."""
-        del app_id, mini_game_id
-        return self._prior
+PRIOR: Final = exponential_hazard(500.0, 0.9)
+"""Of an unknown game: nine of ten gifts are consumed, after 0.5 s on average."""

@@ -15,6 +15,7 @@ A room's limit is kept by its partition's owner alone, so two owners must never 
 from dataclasses import dataclass, field
 from typing import Final
 
+from consumer.core.backlog import Backlog
 from consumer.core.limiter import PERMIT_WINDOW_MS, ROUNDING_MS, Limiter, Loss
 from consumer.core.model import CheckRules, PartitionMetadata
 
@@ -26,7 +27,7 @@ CLOCKS_AND_WINDOW_MS: Final = 2_000
 class Lease:
     """One partition's permission to check, from `opens_ms` (inclusive) to `until_ms` (exclusive).
 
-    `hand_over` is what new rooms of the partition must assume about the predecessor's requests.
+    Within that, windows wait for their `backlog` to be read. `hand_over` is what new rooms of the partition must assume about the predecessor's requests.
     `losses` and `in_flight` are this partition's own checks.
     """
 
@@ -36,6 +37,7 @@ class Lease:
     draining: bool = False
     in_flight: int = 0
     losses: list[Loss] = field(default_factory=list)
+    backlog: Backlog = field(default_factory=Backlog)
 
     def held(self, now_ms: int) -> bool:
         """Whether a check may be written now, as far as membership goes."""

@@ -201,8 +201,8 @@ class Limiter:
         """Not one byte of a check was written: its permit is free at once."""
         self._rooms[room].in_flight -= 1
 
-    def limited(self, room: RoomKey, sent_ms: int, now_ms: int, retry_after_ms: int | None) -> None:
-        """The vendor says "too frequent": halve the room's permits and honour Retry-After.
+    def limited(self, room: RoomKey, sent_ms: int, now_ms: int) -> None:
+        """The vendor says "too frequent" of this room: halve its permits.
 
         Halves at most once a round trip: a check sent before the last halving knew nothing of it.
         """
@@ -210,8 +210,11 @@ class Limiter:
         if sent_ms > state.capped_ms:
             state.cap = max(1, self._cap(state, now_ms) // 2)
             state.capped_ms = now_ms
-        if retry_after_ms is not None:
-            state.blocked_until_ms = max(state.blocked_until_ms, now_ms + retry_after_ms)
+
+    def block(self, room: RoomKey, until_ms: int) -> None:
+        """The vendor says when to come back (Retry-After): nothing is asked before."""
+        state = self._rooms[room]
+        state.blocked_until_ms = max(state.blocked_until_ms, until_ms)
 
     def forget_idle_rooms(self, now_ms: int) -> None:
         """Drop rooms without windows whose permits are all free; costs O(1) for each closing."""

@@ -235,12 +235,14 @@ class RecordsRead:
     """Records of one partition in offset order, up to but not including `next_offset`.
 
     Offsets below `next_offset` that are not among the records are gaps or already answered.
+    `unread_count` is how many more the log holds, as far as is known.
     """
 
     partition: int
     epoch: int
     records: tuple[GiftRead | RecordRefused, ...]
     next_offset: int
+    unread_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from consumer.core.assignment import Assignment
 from consumer.core.breaker import Breaker
 from consumer.core.dispatch import Dispatcher, Flight
 from consumer.core.gift import Gift, Identity, pending_gift
-from consumer.core.hazard import Hazards
+from consumer.core.hazard import Hazards, Sighting
 from consumer.core.lease import take_over
 from consumer.core.limiter import Limiter
 from consumer.core.limits import GIVE_UP_AFTER, given_up_reason
@@ -82,6 +82,7 @@ class Scheduler:
             unknown_hold_max_ms=rules.unknown_hold_max_ms,
         )
         self._backoffs = Backoffs(jitter)
+        self._hazards = hazards
         self._breaker = Breaker(rules.requests_in_flight_max, jitter)
         self._wall_clock = WallClock()
         self._faults: dict[Fault, str | None] = dict.fromkeys(Fault)
@@ -118,9 +119,13 @@ class Scheduler:
         self._relieve(now_ms, wall_ms)
         self._note(Fault.WALL_CLOCK, self._wall_clock.doubt)
 
-    def poll(self, now_ms: int) -> list[Action]:
-        """What is to be done now; each check returned already has its permit and its slot."""
-        checks = self._dispatcher.poll(now_ms)
+    def poll(self, now_ms: int, late_ms: int = 0) -> list[Action]:
+        """What is to be done now; each check returned already has its permit and its slot.
+
+        `late_ms` is how late this turn comes after the last `next_wakeup`, as far as that has
+        passed: how much more there is to do than the loop can.
+        """
+        checks = self._dispatcher.poll(now_ms, late_ms)
         reports, self._reports = self._reports, []
         pauses = self._assignment.wake(now_ms)
         return [*map(SendCheck, checks), *pauses, *reports, *self._relief.reports(now_ms)]
@@ -161,6 +166,8 @@ class Scheduler:
             windows=sum(len(partition.windows) for partition in self._assignment),
             rooms=len(self._limiter),
             requests_in_flight=self._dispatcher.in_flight,
+            request_price_ms=self._dispatcher.price_ms,
+            slots=self._dispatcher.slots(now_ms),
             windows_queued=self._dispatcher.queued(),
             scopes_in_trouble=len(self._backoffs),
             troubles=tuple(
@@ -218,7 +225,8 @@ class Scheduler:
             if window is not None:
                 touched[window] = None
         partition.progress.read((record.offset for record in event.records), event.next_offset)
-        self._dispatcher.touch(touched, now_ms)
+        caught_up = partition.lease.backlog.read(event.unread_count, now_ms)
+        self._dispatcher.touch(partition.windows.values() if caught_up else touched, now_ms)
         self._assignment.note_renewal(partition)
         self._assignment.note_levels(partition)
 
@@ -292,7 +300,7 @@ class Scheduler:
         self._look_again(flight, now_ms)
 
     def _on_not_written(self, event: CheckNotWritten, now_ms: int, wall_ms: int) -> None:
-        flight = self._dispatcher.unwritten(event.check_id)
+        flight = self._dispatcher.unwritten(event.check_id, now_ms)
         self.tally.checks_unwritten += 1
         if flight.window.open:
             error = flight.window.last_error
@@ -314,8 +322,7 @@ class Scheduler:
     ) -> None:
         """A check was written and met trouble: who waits, and what becomes of its gifts."""
         if trouble is Trouble.RATE_LIMITED:
-            room = flight.window.room
-            self._limiter.limited(room, flight.sent_ms, now_ms, retry_after_ms)
+            self._dispatcher.limited(flight, now_ms, retry_after_ms)
         if trouble is not Trouble.TRANSIENT:
             self._host_worked(now_ms)
         if not flight.window.open:
@@ -437,10 +444,9 @@ class Scheduler:
             else:
                 self.tally.entries_foreign += 1
         undecided: list[Gift] = []
+        sightings: list[Sighting] = []
         unproven: Clause | None = None
         for gift in flight.gifts:
-            gift.asked = True
-            gift.checks += 1
             verdict = judge(
                 gift,
                 entries[gift.read.sent.msg_id],
@@ -448,6 +454,10 @@ class Scheduler:
                 flight.sent_ms,
                 clock_in_doubt=self._wall_clock.doubt is not None,
             )
+            if answer.complete or isinstance(verdict, Verdict):
+                sightings.append(_sighting(gift, verdict, flight.sent_ms))
+            gift.asked = True
+            gift.checks += 1
             if isinstance(verdict, Verdict):
                 self._decide(flight.window, gift, verdict, wall_ms, answer.request_id)
                 continue
@@ -455,6 +465,7 @@ class Scheduler:
                 self.tally.clauses_open[verdict.name.lower()] += 1
                 unproven = verdict
             undecided.append(gift)
+        self._hazards.learn(flight.check.app_id, flight.check.mini_game_id, sightings)
         if unproven is not None:
             flight.window.last_error = unproven.value
             # A wait of this window alone: the host has answered, the breaker hears nothing of it.
@@ -520,3 +531,17 @@ class Scheduler:
         self.tally.results[verdict.status.value] += 1
         self._assignment.count_pending(partition, -1)
         self._assignment.say(partition, Said(gift.offsets, result, gift.identity))
+
+
+def _sighting(gift: Gift, verdict: Verdict | Clause, sent_ms: int) -> Sighting:
+    """What a check sent at `sent_ms` tells about when this gift was consumed.
+
+    Before its first answered check it may have been at any age, also before it came to us.
+    """
+    status = verdict.status if isinstance(verdict, Verdict) else None
+    return Sighting(
+        from_ms=gift.since_ms - gift.start_ms if gift.checks else 0,
+        until_ms=sent_ms - gift.start_ms,
+        consumed=status in (Status.SUCCEEDED, Status.FAILED),
+        ended=status is not None,
+    )

@@ -43,9 +43,11 @@ class PartitionStatus:
 class CoreStatus:
     """The core as people want to see it; `tally` goes on counting.
 
-    `scopes_in_trouble` counts rooms, games and apps that back off; `troubles` are sentences about
-    those of games and apps. `faults` says of each fault there can be what is wrong, None if nothing is.
-    `batch_size_max` is how many ids a check may carry, as far as is known.
+    `slots` is how many requests may be in flight now: fewer than configured while many rooms are
+    told "too frequent" or the host is in trouble. `scopes_in_trouble` counts rooms, games and apps
+    that back off; `troubles` are sentences about those of games and apps. `faults` says of each
+    fault there can be what is wrong, None if nothing is. `batch_size_max` is how many ids a check
+    may carry, as far as is known.
     """
 
     pending_gifts: int
@@ -56,6 +58,8 @@ class CoreStatus:
     windows: int
     rooms: int
     requests_in_flight: int
+    request_price_ms: float
+    slots: int
     windows_queued: int
     scopes_in_trouble: int
     troubles: tuple[str, ...]

@@ -200,6 +200,10 @@ class Window:
         borders = self._proofs if hazard.falling else self._borders
         return min(ask_ms, borders[0][0]) if borders else ask_ms
 
+    def collected(self, hazard: Hazard, now_ms: int) -> float:
+        """The waiting collected by now, in gift-milliseconds; `advance` must have seen `now_ms`."""
+        return self._polynomial(hazard, now_ms)[0]
+
     def _polynomial(self, hazard: Hazard, now_ms: int) -> tuple[float, float, float]:
         """c, b, a of the waiting collected by now + x: c + b·x + a·x²."""
         have = speed = growth = 0.0

@@ -114,9 +114,10 @@ async def test_the_status_is_json_whatever_the_core_counts_by() -> None:
     tally.results["SUCCEEDED"] += 3
     core = CoreStatus(
         pending_gifts=4, pending_gifts_max=20, overdue_gifts=0, overdue_gifts_max=10,
-        replay_records_max=100, windows=2, rooms=1, requests_in_flight=1, windows_queued=0,
-        scopes_in_trouble=0, troubles=("one",), faults={"host_down": "no answer", "wall_clock": None},
-        batch_size_max=50, partitions=(), tally=tally,
+        replay_records_max=100, windows=2, rooms=1, requests_in_flight=1, request_price_ms=30.0,
+        slots=256, windows_queued=0, scopes_in_trouble=0, troubles=("one",),
+        faults={"host_down": "no answer", "wall_clock": None}, batch_size_max=50,
+        partitions=(), tally=tally,
     )  # fmt: skip
     async with Served(SetProbe(said={"instance": "giftcheck-0", "core": core})) as served:
         status = await served.get_json("/status")

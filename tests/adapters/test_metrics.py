@@ -41,7 +41,8 @@ def status(*partitions: PartitionStatus, tally: Tally | None = None) -> CoreStat
     """A core with these partitions."""
     return CoreStatus(
         pending_gifts=7, pending_gifts_max=20, overdue_gifts=6,
-        overdue_gifts_max=10, replay_records_max=100, windows=4, rooms=3, requests_in_flight=2, windows_queued=1,
+        overdue_gifts_max=10, replay_records_max=100, windows=4, rooms=3, requests_in_flight=2,
+        request_price_ms=30.0, slots=256, windows_queued=1,
         scopes_in_trouble=1, troubles=("game g: this_game: gone",), faults={"host_down": "no answer", "wall_clock": None},
         batch_size_max=50, partitions=partitions,
         tally=tally or Tally(),

@@ -23,7 +23,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 from consumer.adapters.avro import AvroCodec, encode_sent
 from consumer.adapters.check_api import CheckApi
 from consumer.clock import SystemClock
-from consumer.core.hazard import PriorHazards
+from consumer.core.learning import LearnedHazards
 from consumer.core.model import (
     Answer,
     Check,
@@ -82,7 +82,9 @@ class CoreDrive:
         self._costs = costs
         self._truth = Truth(TRUTH)
         rules = CheckRules(request_price_ms=price_ms)
-        self._core = Scheduler(rules, instance="bench", hazards=PriorHazards(), jitter=lambda: 0.0)
+        self._core = Scheduler(
+            rules, instance="bench", hazards=LearnedHazards(), jitter=lambda: 0.0
+        )
         self._plan = planned_gifts(app_id=APP_ID, rate=RATE, rooms=ROOMS, seed=1)
         self._next = next(self._plan)
         self._offsets = [0] * PARTITIONS

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from consumer.adapters.avro import AvroCodec, encode_sent
-from consumer.core.hazard import PriorHazards
+from consumer.core.learning import LearnedHazards
 from consumer.core.model import (
     CheckRules,
     CutCommitted,
@@ -69,7 +69,7 @@ def _read(codec: AvroCodec, offset: int) -> GiftRead:
 
 def kib_per_gift() -> float:
     """Resident memory for each pending gift, in KiB, after a collection."""
-    core = Scheduler(CheckRules(), instance="bench", hazards=PriorHazards(), jitter=lambda: 0.0)
+    core = Scheduler(CheckRules(), instance="bench", hazards=LearnedHazards(), jitter=lambda: 0.0)
     core.handle(PartitionAssigned(0, 1, 0, 0, None), NOW_MS, WALL_MS)
     cut = core.cut(NOW_MS, WALL_MS)
     assert cut is not None

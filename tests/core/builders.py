@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 from hypothesis import settings
 
 from consumer.core.gift import Gift, pending_gift
-from consumer.core.hazard import PriorHazards
+from consumer.core.hazard import Hazards
+from consumer.core.learning import LearnedHazards
 from consumer.core.metadata import TextLimit, draft_metadata
 from consumer.core.model import (
     Answer,
@@ -178,9 +179,13 @@ class Harness:
         instance: str = "pod-0",
         api: Api | None = None,
         now_ms: int = NOW_MS,
+        hazards: Hazards | None = None,
     ) -> None:
         self.scheduler = Scheduler(
-            rules, instance=instance, hazards=PriorHazards(), jitter=lambda: 0.0
+            rules,
+            instance=instance,
+            hazards=LearnedHazards() if hazards is None else hazards,
+            jitter=lambda: 0.0,
         )
         self.api = api
         self.now_ms = now_ms

@@ -5,7 +5,8 @@ from dataclasses import replace
 from consumer.core.breaker import Breaker
 from consumer.core.dispatch import Dispatcher
 from consumer.core.gift import Gift
-from consumer.core.hazard import PriorHazards
+from consumer.core.hazard import PRIOR
+from consumer.core.learning import LearnedHazards
 from consumer.core.lease import Lease
 from consumer.core.limiter import Limiter
 from consumer.core.model import Check, CheckRules, Trouble
@@ -26,7 +27,7 @@ class Desk:
         )
         self.breaker = Breaker(rules.requests_in_flight_max, lambda: 0.0)
         self.dispatcher = Dispatcher(
-            rules, self.limiter, self.backoffs, PriorHazards(), self.breaker
+            rules, self.limiter, self.backoffs, LearnedHazards(), self.breaker
         )
         self.lease = Lease(opens_ms=NOW_MS, until_ms=NOW_MS + 3_000)
 
@@ -131,11 +132,11 @@ def test_games_of_one_room_take_turns() -> None:
     assert "".join(asked) == "ababab"
 
 
-def test_windows_without_a_slot_go_first_come_first_served() -> None:
-    """Whoever has waited longest for a slot gets the next one."""
+def test_windows_without_a_slot_queue_for_one() -> None:
+    """Those alike get it in the order in which they became due."""
     desk = Desk(CheckRules(requests_in_flight_max=2))
     for room in "abcde":
-        desk.open(room)
+        desk.open(room, game=room)
     first = desk.dispatcher.poll(NOW_MS)
     assert (rooms_of(first), desk.dispatcher.queued()) == (["a", "b"], 3)
     desk.end(first[1], NOW_MS + 10)
@@ -270,7 +271,7 @@ def test_a_check_that_was_never_written_leaves_no_trace() -> None:
     desk = Desk(CheckRules(room_permits=1, requests_in_flight_max=1))
     window = desk.open()
     [check] = desk.dispatcher.poll(NOW_MS)
-    flight = desk.dispatcher.unwritten(check.check_id)
+    flight = desk.dispatcher.unwritten(check.check_id, NOW_MS + 1)
     window.give_back(flight.gifts, None)
     desk.dispatcher.touch_room(window.key.room, NOW_MS + 1)
     assert len(desk.dispatcher.poll(NOW_MS + 1)) == 1
@@ -317,3 +318,53 @@ def test_a_room_without_windows_is_nobodys() -> None:
     assert (desk.dispatcher.in_flight, desk.lease.in_flight) == (0, 0)
     desk.dispatcher.poll(NOW_MS + 1_008)
     assert len(desk.limiter) == 0
+
+
+def test_too_frequent_in_one_room_is_that_rooms_affair() -> None:
+    """Its permits halve, and Retry-After holds it back; the slots stay."""
+    desk = Desk(CheckRules(room_permits=2))
+    desk.open()
+    [check] = desk.dispatcher.poll(NOW_MS)
+    flight = desk.dispatcher.answered(check.check_id, NOW_MS + 10)
+    desk.dispatcher.limited(flight, NOW_MS + 10, 20_000)
+    assert desk.limiter.ready_at(flight.window.room, NOW_MS + 10) == NOW_MS + 20_010
+    assert desk.dispatcher.slots(NOW_MS + 10) == 256
+
+
+def test_too_frequent_in_many_rooms_at_once_shrinks_the_slots() -> None:
+    """The rooms refused from then on keep their permits."""
+    desk = Desk(CheckRules(room_permits=2))
+    for n in range(10):
+        desk.open(f"r{n}")
+    for check in desk.dispatcher.poll(NOW_MS):
+        flight = desk.dispatcher.answered(check.check_id, NOW_MS + 10)
+        desk.dispatcher.limited(flight, NOW_MS + 10, None)
+    assert desk.dispatcher.slots(NOW_MS + 10) == 5
+    rooms = [make_window_key(f"r{n}").room for n in range(10)]
+    free = [desk.limiter.ready_at(room, NOW_MS + 10) == NOW_MS + 10 for room in rooms]
+    assert free == [False] * 7 + [True] * 3
+
+
+def test_while_windows_queue_for_slots_or_the_loop_is_late_a_request_is_worth_more() -> None:
+    """Then they ask later, for more gifts at once."""
+    desk = Desk(CheckRules(requests_in_flight_max=1))
+    desk.open("a", "a")
+    desk.open("b", "b")
+    [check] = desk.dispatcher.poll(NOW_MS)
+    assert desk.dispatcher.price_ms == RULES.request_price_ms
+    desk.dispatcher.poll(NOW_MS + 100)
+    crowded = desk.dispatcher.price_ms
+    assert crowded > RULES.request_price_ms
+    desk.decide(check, NOW_MS + 110)
+    desk.dispatcher.poll(NOW_MS + 110)
+    desk.dispatcher.poll(NOW_MS + 200, 21)
+    assert desk.dispatcher.price_ms > crowded
+    window = Window(make_window_key("c", "c"), desk.lease)
+    desk.dispatcher.open(window, NOW_MS + 200)
+    window.add(make_gift(now_ms=NOW_MS + 200), NOW_MS + 200)
+    desk.dispatcher.touch([window], NOW_MS + 200)
+    usual_ms = window.ask_at(PRIOR, RULES.request_price_ms, NOW_MS + 200)
+    found_ms = desk.dispatcher.next_wakeup()
+    assert usual_ms is not None
+    assert found_ms is not None
+    assert found_ms > usual_ms

@@ -7,8 +7,8 @@ import pytest
 from consumer.core.hazard import (
     AGE_BORDERS_MS,
     AGE_CLASSES,
+    PRIOR,
     RATE_FLOOR_PER_MS,
-    PriorHazards,
     age_class,
 )
 
@@ -24,19 +24,13 @@ def test_an_age_at_a_border_belongs_to_the_older_class(age_ms: int, expected: in
 
 def test_the_prior_survives_as_often_as_its_distribution_says() -> None:
     """The rates times the classes' lengths add up to the logarithm of what is left."""
-    rates = PriorHazards().of(7, "game").rates_per_ms
+    rates = PRIOR.rates_per_ms
     risk = rates[0] * 50 + rates[1] * 50 + rates[2] * 100
     assert math.log(0.9 * math.exp(-200 / 500) + 0.1) == pytest.approx(-risk)
 
 
 def test_no_rate_falls_under_the_floor() -> None:
     """What was never seen to be consumed late is asked about now and then all the same."""
-    rates = PriorHazards().of(7, "game").rates_per_ms
+    rates = PRIOR.rates_per_ms
     assert AGE_CLASSES == len(rates) == len(AGE_BORDERS_MS) + 1
     assert RATE_FLOOR_PER_MS == min(rates) == rates[-1]
-
-
-def test_every_game_has_the_same_prior() -> None:
-    """Nothing is learned yet: the belief does not depend on whom it is about."""
-    prior = PriorHazards()
-    assert prior.of(7, "game") == prior.of(8, "another")

@@ -259,13 +259,11 @@ def test_a_long_outage_does_not_pile_up_losses() -> None:
 # --- too frequent -------------------------------------------------------------------------------
 
 
-def limit(
-    limiter: Limiter, sent_ms: int, now_ms: int, *, retry_after_ms: int | None = None
-) -> None:
+def limit(limiter: Limiter, sent_ms: int, now_ms: int) -> None:
     """A check is answered with "too frequent"."""
     limiter.take(ROOM, sent_ms)
     limiter.answered(ROOM, sent_ms, now_ms)
-    limiter.limited(ROOM, sent_ms, now_ms, retry_after_ms)
+    limiter.limited(ROOM, sent_ms, now_ms)
 
 
 def capacity(limiter: Limiter, now_ms: int) -> int:
@@ -301,7 +299,7 @@ def test_permits_halve_at_most_once_a_round_trip() -> None:
         limiter.take(ROOM, 0)
     for now_ms in (10, 11, 12):
         limiter.answered(ROOM, 0, now_ms)
-        limiter.limited(ROOM, 0, now_ms, None)
+        limiter.limited(ROOM, 0, now_ms)
     assert capacity(limiter, 5_000) == 10
     limit(limiter, 7_000, 7_010)
     assert capacity(limiter, 9_000) == 5
@@ -318,8 +316,9 @@ def test_permits_never_fall_under_one() -> None:
 def test_retry_after_is_honoured() -> None:
     """No check before the instant that the vendor names; a shorter one does not shorten it."""
     limiter = make_limiter()
-    limit(limiter, 0, 10, retry_after_ms=30_000)
-    limiter.limited(ROOM, 0, 20, 1_000)
+    ask(limiter, 0)
+    limiter.block(ROOM, 30_010)
+    limiter.block(ROOM, 1_020)
     assert ready_table(limiter, [10, 30_009, 30_010]) == {
         10: 30_010,
         30_009: 30_010,
@@ -453,7 +452,8 @@ def test_a_room_with_halved_permits_is_kept_until_they_have_recovered() -> None:
 def test_a_room_is_kept_for_as_long_as_retry_after_says() -> None:
     """A new gift in it must not break what the vendor asked for."""
     limiter = make_limiter(permits=1)
-    limit(limiter, 0, 10, retry_after_ms=30_000)
+    ask(limiter, 0)
+    limiter.block(ROOM, 30_010)
     limiter.close(ROOM, 10)
     limiter.forget_idle_rooms(30_009)
     assert ROOM in limiter

@@ -8,13 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.core.gift import Gift
-from consumer.core.hazard import AGE_BORDERS_MS, AGE_CLASSES, Hazard, PriorHazards, age_class
+from consumer.core.hazard import AGE_BORDERS_MS, AGE_CLASSES, PRIOR, Hazard, age_class
 from consumer.core.lease import Lease
 from consumer.core.model import CheckRules
 from consumer.core.window import Window
 from tests.core.builders import NOW_MS, PROPERTY, RULES, make_gift, make_window_key
 
-PRIOR = PriorHazards().of(7, "game")
 PRICE_MS = RULES.request_price_ms
 UPTIME_MS = 400 * 24 * 3_600 * 1_000
 

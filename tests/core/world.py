@@ -14,7 +14,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from consumer.core.gift import Identity
-from consumer.core.hazard import PriorHazards
+from consumer.core.learning import LearnedHazards
 from consumer.core.metadata import decode_metadata
 from consumer.core.model import (
     Answer,
@@ -82,7 +82,7 @@ class Process:
 
     def __init__(self, name: str, dice: random.Random) -> None:
         self.name = name
-        self.core = Scheduler(RULES, instance=name, hazards=PriorHazards(), jitter=dice.random)
+        self.core = Scheduler(RULES, instance=name, hazards=LearnedHazards(), jitter=dice.random)
         self.epochs: dict[int, int] = {}
         self.positions: dict[int, int] = {}
         self.answered: dict[int, set[int]] = {}

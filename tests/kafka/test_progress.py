@@ -7,7 +7,7 @@ from confluent_kafka import Producer
 
 from consumer.adapters.kafka.session import MESSAGES_MAX, NOT_TAKEN_MAX
 from consumer.core.metadata import METADATA_CHARACTERS_MAX, decode_metadata
-from consumer.core.model import CutAborted, PartitionAssigned, PartitionMetadata
+from consumer.core.model import CutAborted, PartitionAssigned, PartitionMetadata, RecordsRead
 from consumer.demo.kafka_broker import KafkaBroker
 from tests.core.builders import encode_metadata
 from tests.kafka.fake_host import FakeHost, config_for, running
@@ -95,6 +95,23 @@ def test_gaps_between_offsets_are_nothing_to_wait_for(
 
     assert committed_values(servers, topics.gift_result) == [b"m0", b"m4"]
     assert committed_offset(servers, topics).offset == 5
+
+
+def test_a_batch_says_how_many_records_are_still_unread(
+    kafka_broker: KafkaBroker, topics: TopicNames
+) -> None:
+    """At first all that come after it; with the last batch none."""
+    servers = kafka_broker.bootstrap_servers
+    create(servers, topics)
+    count = 5_000
+    produce(servers, topics.gift_sent, [b"m%d" % n for n in range(count)])
+    host = FakeHost("a")
+    with running(config_for(servers, topics), host):
+        host.wait_for(lambda: len(host.offsets_read()) == count, "the records")
+
+    batches = [batch for batch in host.of(RecordsRead) if batch.records]
+    assert len(batches) > 1
+    assert {count} == {batch.next_offset + batch.unread_count for batch in batches}
 
 
 def test_headers_travel_on_to_the_result_and_the_key_is_the_room(

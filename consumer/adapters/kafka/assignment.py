@@ -11,7 +11,6 @@ Each assignment has a new *epoch*; what belongs to an older one is dropped.
 """
 
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -119,13 +118,16 @@ class Assignment:
 
     def intake_lag(self) -> dict[int, int]:
         """Records not yet read, by partition, as far as the client has heard."""
-        lag = {}
-        for number, owned in self.owned.items():
-            with suppress(KafkaException):  # nothing was heard of it yet
-                _, end = self._consumer.get_watermark_offsets(self._at(number), cached=True)
-                if end >= 0:
-                    lag[number] = max(0, end - owned.next_offset)
-        return lag
+        counts = {number: self.unread_count(owned) for number, owned in self.owned.items()}
+        return {number: count for number, count in counts.items() if count is not None}
+
+    def unread_count(self, owned: OwnedPartition) -> int | None:
+        """Records of a partition not yet read; None: the client has not heard of its end."""
+        try:
+            _, end = self._consumer.get_watermark_offsets(self._at(owned.partition), cached=True)
+        except KafkaException:  # nothing was heard of it yet
+            return None
+        return max(0, end - owned.next_offset) if end >= 0 else None
 
     def _start(self, *, first: bool) -> list[PartitionRevoked | PartitionAssigned]:
         """Ask for all at once, then, if one of them holds the others up, for one after another."""

@@ -5,7 +5,7 @@ what lies below the next offset (a predecessor answered it) and what the map of 
 says is answered. Offsets have gaps: control records, aborted ones, compaction [R 15].
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from confluent_kafka import Message
@@ -18,7 +18,13 @@ from consumer.core.model import GiftRead, Headers, RecordRefused, RecordsRead
 class Intake:
     """Decodes what is to be decoded; moves the owned partitions' next offset."""
 
-    def __init__(self, codec: Codec, owned: dict[int, OwnedPartition]) -> None:
+    def __init__(
+        self,
+        codec: Codec,
+        owned: dict[int, OwnedPartition],
+        unread_count: Callable[[OwnedPartition], int | None],
+    ) -> None:
+        self._unread_count = unread_count
         self._codec = codec
         self._owned = owned
         self.records_count = 0
@@ -50,7 +56,10 @@ class Intake:
         )
 
     def _batch(self, owned: OwnedPartition, records: list[GiftRead | RecordRefused]) -> RecordsRead:
-        return RecordsRead(owned.partition, owned.epoch, tuple(records), owned.next_offset)
+        unread_count = self._unread_count(owned) or 0
+        return RecordsRead(
+            owned.partition, owned.epoch, tuple(records), owned.next_offset, unread_count
+        )
 
 
 def _headers(message: Message) -> Headers:

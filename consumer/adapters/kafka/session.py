@@ -97,7 +97,7 @@ class Session:
         self._failure: Exception | None = None
         self._leaving = False
         self.assignment = Assignment(consumer, config, clock)
-        self.intake = Intake(codec, self.assignment.owned)
+        self.intake = Intake(codec, self.assignment.owned, self.assignment.unread_count)
         self.transactions = Transactions(producer, config, codec, reports, clock)
         self._cuts = Cuts(
             host=host,

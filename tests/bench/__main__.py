@@ -64,6 +64,9 @@ async def measure(bench: Bench, args: argparse.Namespace) -> dict[str, Any]:
             figures["drain"] = (await drain(backlog)).as_json()
             speed, floor = figures["drain"]["gifts_per_s"], figures["plain"]["gifts_per_s"]
             figures["drain_to_plain"] = round(speed / floor, 3)
+            # The same without what competes for the cores: how much of a gift's CPU is the floor.
+            used, least = (figures[run]["cpu_s_per_1000_gifts"] for run in ("drain", "plain"))
+            figures["cpu_plain_to_drain"] = round(least / used, 3)
     if args.only != "drain":
         async with watched(bench, "bench-hold") as steady:
             say(f"{args.rate:.0f} gifts/s into {args.rooms} rooms for {args.seconds} s")
@@ -81,6 +84,7 @@ def table(figures: dict[str, Any]) -> str:
         lines.append("".join([f"{name:30}", *(f"{cell:>22}" for cell in cells)]))
     if "drain_to_plain" in figures:
         lines.append(f"draining, as a share of the plain loop: {figures['drain_to_plain']}")
+        lines.append(f"the plain loop's share of its CPU: {figures['cpu_plain_to_drain']}")
     return "\n".join(lines)
 
 

@@ -23,6 +23,6 @@ aborted, one at a time.
 `batch` (what a bad request means), `breaker` (the host), `wall_clock` (whom to believe),
 `progress`, `answered` and `metadata` (what Kafka keeps), `volume` (how much of it), `partition` and
 `assignment` (outbox and cuts), `limits`, `overdue` and `relief` (what is bounded, and who is given
-up for it), `fair_queue`, `slots`, `price` and `dispatch` (who asks next), and `scheduler`, which
-composes them.
+up for it), `fair_queue`, `slots`, `price` and `dispatch` (who asks next), `decision` (from pending
+into the outbox), `ending` (what a check's end means), and `scheduler`, which composes them.
 """

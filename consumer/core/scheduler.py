@@ -9,20 +9,20 @@
 nothing; iteration follows insertion, or a heap with an explicit tie-break.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final, assert_never
+from collections.abc import Callable
+from typing import assert_never
 
 from consumer.core.assignment import Assignment
 from consumer.core.breaker import Breaker
-from consumer.core.dispatch import Dispatcher, Flight
-from consumer.core.gift import Gift, Identity, pending_gift
-from consumer.core.hazard import Hazards, Sighting
+from consumer.core.decision import Decisions
+from consumer.core.dispatch import Dispatcher
+from consumer.core.ending import Endings
+from consumer.core.gift import Identity, pending_gift
+from consumer.core.hazard import Hazards
 from consumer.core.lease import take_over
 from consumer.core.limiter import Limiter
-from consumer.core.limits import GIVE_UP_AFTER, given_up_reason
 from consumer.core.model import (
     Action,
-    Answer,
     CheckAnswered,
     CheckLost,
     CheckNotWritten,
@@ -32,7 +32,6 @@ from consumer.core.model import (
     CutCommitted,
     DeadLetter,
     DrainStarted,
-    Entry,
     Fault,
     GiftRead,
     Input,
@@ -40,27 +39,16 @@ from consumer.core.model import (
     PartitionRevoked,
     RecordRefused,
     RecordsRead,
-    ReportFault,
-    ReportTrouble,
     SendCheck,
-    Status,
-    Trouble,
     WindowKey,
 )
 from consumer.core.overdue import OverdueGifts
 from consumer.core.partition import Partition, Said
-from consumer.core.reaction import Backoffs, trouble_of
+from consumer.core.reaction import Backoffs
 from consumer.core.relief import Relief
-from consumer.core.split import Finding
 from consumer.core.tally import CoreStatus, Tally
-from consumer.core.verdict import Clause, Verdict, gift_result, judge
 from consumer.core.wall_clock import WallClock
 from consumer.core.window import Window
-
-_FOR_PEOPLE: Final = frozenset(
-    (Trouble.BAD_REQUEST, Trouble.THIS_GAME, Trouble.CREDENTIALS, Trouble.CONFIGURATION)
-)
-"""What somebody has to mend, for a whole game or app."""
 
 
 class Scheduler:
@@ -82,16 +70,27 @@ class Scheduler:
             unknown_hold_max_ms=rules.unknown_hold_max_ms,
         )
         self._backoffs = Backoffs(jitter)
-        self._hazards = hazards
-        self._breaker = Breaker(rules.requests_in_flight_max, jitter)
         self._wall_clock = WallClock()
-        self._faults: dict[Fault, str | None] = dict.fromkeys(Fault)
-        self._dispatcher = Dispatcher(rules, self._limiter, self._backoffs, hazards, self._breaker)
+        breaker = Breaker(rules.requests_in_flight_max, jitter)
+        self._dispatcher = Dispatcher(rules, self._limiter, self._backoffs, hazards, breaker)
         self._overdue = OverdueGifts()
         self._assignment = Assignment(rules, self._overdue, instance=instance)
         self._relief = Relief(self._assignment, self._overdue, rules.overdue_gifts_max)
-        self._reports: list[ReportTrouble | ReportFault] = []
         self.tally = Tally()
+        self._decisions = Decisions(
+            self._assignment, self._dispatcher, self._overdue, self._relief, self.tally
+        )
+        self._endings = Endings(
+            assignment=self._assignment,
+            dispatcher=self._dispatcher,
+            backoffs=self._backoffs,
+            breaker=breaker,
+            wall_clock=self._wall_clock,
+            hazards=hazards,
+            overdue=self._overdue,
+            decisions=self._decisions,
+            tally=self.tally,
+        )
 
     def handle(self, event: Input, now_ms: int, wall_ms: int) -> None:
         """Take in what happened."""
@@ -100,11 +99,11 @@ class Scheduler:
             case RecordsRead():
                 self._on_records(event, now_ms, wall_ms)
             case CheckAnswered():
-                self._on_answer(event, now_ms, wall_ms)
+                self._endings.answered(event, now_ms, wall_ms)
             case CheckLost():
-                self._on_loss(event, now_ms, wall_ms)
+                self._endings.lost(event, now_ms, wall_ms)
             case CheckNotWritten():
-                self._on_not_written(event, now_ms, wall_ms)
+                self._endings.not_written(event, now_ms, wall_ms)
             case CutCommitted() | CutAborted():
                 self._on_cut_ended(event, now_ms)
             case PartitionAssigned():
@@ -116,8 +115,8 @@ class Scheduler:
                     partition.lease.draining = True
             case _:
                 assert_never(event)
-        self._relieve(now_ms, wall_ms)
-        self._note(Fault.WALL_CLOCK, self._wall_clock.doubt)
+        self._decisions.relieve(now_ms, wall_ms)
+        self._endings.note(Fault.WALL_CLOCK, self._wall_clock.doubt)
 
     def poll(self, now_ms: int, late_ms: int = 0) -> list[Action]:
         """What is to be done now; each check returned already has its permit and its slot.
@@ -126,9 +125,9 @@ class Scheduler:
         passed: how much more there is to do than the loop can.
         """
         checks = self._dispatcher.poll(now_ms, late_ms)
-        reports, self._reports = self._reports, []
         pauses = self._assignment.wake(now_ms)
-        return [*map(SendCheck, checks), *pauses, *reports, *self._relief.reports(now_ms)]
+        reports = (*self._endings.reports(), *self._relief.reports(now_ms))
+        return [*map(SendCheck, checks), *pauses, *reports]
 
     def next_wakeup(self) -> int | None:
         """When to call `poll` if nothing happens before; may lie in the past."""
@@ -147,7 +146,7 @@ class Scheduler:
         It stays open until CutCommitted or CutAborted; one is open at a time.
         """
         made = self._assignment.cut(now_ms, wall_ms, partitions)
-        self._relieve(now_ms, wall_ms)  # only now is known how full the maps are
+        self._decisions.relieve(now_ms, wall_ms)  # only now is known how full the maps are
         return made
 
     def in_flight_of(self, partitions: frozenset[int] | None) -> int:
@@ -174,7 +173,7 @@ class Scheduler:
                 f"{scope}: {wait.trouble.value}: {wait.detail}"
                 for scope, wait in self._backoffs.shared().items()
             ),
-            faults={fault.value: detail for fault, detail in self._faults.items()},
+            faults={fault.value: detail for fault, detail in self._endings.faults.items()},
             batch_size_max=self._dispatcher.batch.learned,
             partitions=tuple(partition.status(now_ms) for partition in self._assignment),
             tally=self.tally,
@@ -258,290 +257,3 @@ class Scheduler:
         window.add(gift, now_ms)
         self._assignment.count_pending(partition, 1)
         return window
-
-    # --- checks --------------------------------------------------------------------------------
-
-    def _on_answer(self, event: CheckAnswered, now_ms: int, wall_ms: int) -> None:
-        answer = event.answer
-        flight = self._dispatcher.answered(event.check_id, now_ms)
-        self.tally.answers[answer.code] += 1
-        self.tally.answers_incomplete += not answer.complete
-        if answer.date_wall_ms is not None:
-            sent_wall_ms = wall_ms - (now_ms - flight.sent_ms)
-            self._wall_clock.date(answer.date_wall_ms, sent_wall_ms, wall_ms)
-        trouble = trouble_of(answer.code)
-        if trouble is None:
-            self._host_worked(now_ms)
-            if flight.window.open:
-                self._judge(flight, answer, now_ms, wall_ms)
-        else:
-            error = f"Code {answer.code}: {answer.message}"
-            self._fail(
-                flight, trouble, error, now_ms, wall_ms, retry_after_ms=answer.retry_after_ms
-            )
-        self._look_again(flight, now_ms)
-
-    def _on_loss(self, event: CheckLost, now_ms: int, wall_ms: int) -> None:
-        # A host that refuses a request for its size does answer.
-        answers = event.stale_connection or event.trouble is Trouble.BAD_REQUEST
-        flight = self._dispatcher.lost(event.check_id, now_ms, probing=not answers)
-        self.tally.checks_lost[event.trouble.value] += 1
-        if not event.stale_connection:
-            self._fail(
-                flight,
-                event.trouble,
-                event.detail,
-                now_ms,
-                wall_ms,
-                retry_after_ms=event.retry_after_ms,
-            )
-        elif flight.window.open:
-            self._retry(flight, event.detail, now_ms, wall_ms)
-        self._look_again(flight, now_ms)
-
-    def _on_not_written(self, event: CheckNotWritten, now_ms: int, wall_ms: int) -> None:
-        flight = self._dispatcher.unwritten(event.check_id, now_ms)
-        self.tally.checks_unwritten += 1
-        if flight.window.open:
-            error = flight.window.last_error
-            if not event.lease_over:
-                error = event.detail
-                self._back_off(flight, Trouble.TRANSIENT, error, now_ms)
-            self._retry(flight, error, now_ms, wall_ms, asked=False)
-        self._look_again(flight, now_ms)
-
-    def _fail(
-        self,
-        flight: Flight,
-        trouble: Trouble,
-        error: str,
-        now_ms: int,
-        wall_ms: int,
-        *,
-        retry_after_ms: int | None,
-    ) -> None:
-        """A check was written and met trouble: who waits, and what becomes of its gifts."""
-        if trouble is Trouble.RATE_LIMITED:
-            self._dispatcher.limited(flight, now_ms, retry_after_ms)
-        if trouble is not Trouble.TRANSIENT:
-            self._host_worked(now_ms)
-        if not flight.window.open:
-            return
-        if trouble is Trouble.BAD_REQUEST:
-            self._refuse(flight, error, now_ms, wall_ms, retry_after_ms=retry_after_ms)
-        else:
-            self._back_off(flight, trouble, error, now_ms, retry_after_ms=retry_after_ms)
-            self._retry(flight, error, now_ms, wall_ms)
-
-    def _refuse(
-        self, flight: Flight, error: str, now_ms: int, wall_ms: int, *, retry_after_ms: int | None
-    ) -> None:
-        """A check was called bad: which of its gifts are to blame is for `split` to find out."""
-        window = flight.window
-        survivors = self._survivors(flight, error, now_ms, wall_ms, asked=True)
-        finding, released = self._dispatcher.splits.refused(
-            window,
-            flight.group,
-            survivors,
-            now_ms,
-            game_refused=self._backoffs.game_refused(window.key),
-        )
-        if finding is Finding.POISONED:
-            for gift in survivors:
-                self._decide(window, gift, Verdict(Status.UNVERIFIED, error), wall_ms, None)
-        elif finding is Finding.GAME_REFUSED:
-            self._back_off(
-                flight, Trouble.BAD_REQUEST, error, now_ms, retry_after_ms=retry_after_ms
-            )
-        self._dispatcher.touch(released, now_ms)
-
-    def _back_off(
-        self,
-        flight: Flight,
-        trouble: Trouble,
-        error: str,
-        now_ms: int,
-        *,
-        retry_after_ms: int | None = None,
-    ) -> None:
-        key = flight.window.key
-        begun = self._backoffs.failed(
-            trouble, error, key, flight.sent_ms, now_ms, retry_after_ms=retry_after_ms
-        )
-        if trouble is Trouble.TRANSIENT and self._breaker.failed(
-            key.room, flight.sent_ms, now_ms, news=begun is not None
-        ):
-            self._note(Fault.HOST_DOWN, f"the API does not answer; the last error: {error}")
-            for partition in self._assignment:
-                self._overdue.unmark(partition.windows.values())
-        if begun in _FOR_PEOPLE:
-            of_game = begun in {Trouble.BAD_REQUEST, Trouble.THIS_GAME}
-            game = key.mini_game_id if of_game else None
-            self._reports.append(ReportTrouble(begun, key.app_id, game, error))
-
-    def _host_worked(self, now_ms: int) -> None:
-        if self._breaker.worked(now_ms):
-            self._note(Fault.HOST_DOWN, None)
-
-    def _note(self, fault: Fault, detail: str | None) -> None:
-        """People are told when a fault begins and when it ends; `/status` shows it as it is."""
-        if (detail is None) is not (self._faults[fault] is None):
-            self._reports.append(ReportFault(fault, detail))
-        self._faults[fault] = detail
-
-    def _retry(
-        self, flight: Flight, error: str | None, now_ms: int, wall_ms: int, *, asked: bool = True
-    ) -> None:
-        """A check told nothing about its gifts: they wait again, or are given up."""
-        survivors = self._survivors(flight, error, now_ms, wall_ms, asked=asked)
-        if flight.group is None:
-            flight.window.give_back(survivors, None)
-        else:
-            released = self._dispatcher.splits.unanswered(flight.window, flight.group, survivors)
-            self._dispatcher.touch(released, now_ms)
-
-    def _survivors(
-        self, flight: Flight, error: str | None, now_ms: int, wall_ms: int, *, asked: bool
-    ) -> tuple[Gift, ...]:
-        """The gifts of a check that told nothing about them, but those given up."""
-        flight.window.last_error = error
-        for gift in flight.gifts:
-            gift.asked = gift.asked or asked
-        if asked:
-            self._note_failure(flight, flight.gifts, now_ms)
-        return self._give_up_due(flight.window, flight.gifts, now_ms, wall_ms)
-
-    def _note_failure(self, flight: Flight, gifts: Sequence[Gift], now_ms: int) -> None:
-        """A check was written and told nothing about these gifts, which are not decided."""
-        told_ms = flight.told_ms if self._breaker.has_all_slots else -1
-        self._overdue.failed(
-            flight.window,
-            gifts,
-            sent_ms=flight.sent_ms,
-            told_ms=told_ms,
-            paused_ms=self._assignment.paused_ms,
-            now_ms=now_ms,
-        )
-
-    def _look_again(self, flight: Flight, now_ms: int) -> None:
-        """A check has ended: its window may be empty, and its room has other permits."""
-        self._close_if_empty(flight.window, now_ms)
-        self._dispatcher.touch_room(flight.window.room, now_ms)
-
-    def _close_if_empty(self, window: Window, now_ms: int) -> None:
-        if window.open and not window:
-            self._dispatcher.close(window, now_ms)
-            del self._assignment.owner_of(window.key.partition).windows[window.key]
-
-    # --- verdicts ------------------------------------------------------------------------------
-
-    def _judge(self, flight: Flight, answer: Answer, now_ms: int, wall_ms: int) -> None:
-        """A check was answered with success: a verdict for each of its gifts, or not yet."""
-        entries: dict[str, list[Entry]] = {msg_id: [] for msg_id in flight.check.msg_ids}
-        for entry in answer.entries:
-            if entry.msg_id in entries:
-                entries[entry.msg_id].append(entry)
-            else:
-                self.tally.entries_foreign += 1
-        undecided: list[Gift] = []
-        sightings: list[Sighting] = []
-        unproven: Clause | None = None
-        for gift in flight.gifts:
-            verdict = judge(
-                gift,
-                entries[gift.read.sent.msg_id],
-                answer,
-                flight.sent_ms,
-                clock_in_doubt=self._wall_clock.doubt is not None,
-            )
-            if answer.complete or isinstance(verdict, Verdict):
-                sightings.append(_sighting(gift, verdict, flight.sent_ms))
-            gift.asked = True
-            gift.checks += 1
-            if isinstance(verdict, Verdict):
-                self._decide(flight.window, gift, verdict, wall_ms, answer.request_id)
-                continue
-            if verdict is not Clause.TOO_EARLY:
-                self.tally.clauses_open[verdict.name.lower()] += 1
-                unproven = verdict
-            undecided.append(gift)
-        self._hazards.learn(flight.check.app_id, flight.check.mini_game_id, sightings)
-        if unproven is not None:
-            flight.window.last_error = unproven.value
-            # A wait of this window alone: the host has answered, the breaker hears nothing of it.
-            key, error = flight.window.key, unproven.value
-            self._backoffs.failed(Trouble.TRANSIENT, error, key, flight.sent_ms, now_ms)
-            self._note_failure(flight, undecided, now_ms)
-        else:
-            self._dispatcher.told(flight)
-            self._overdue.told(flight.window)
-            if self._backoffs.succeeded(flight.window.key):
-                self._dispatcher.touch_all(now_ms)
-        still_pending = self._give_up_due(flight.window, undecided, now_ms, wall_ms)
-        flight.window.give_back(still_pending, flight.sent_ms)
-        self._dispatcher.batch.good(len(flight.check.msg_ids))
-        released = self._dispatcher.splits.answered(
-            flight.window, flight.group, flight.sent_ms, now_ms
-        )
-        self._dispatcher.touch(released, now_ms)
-
-    def _give_up_due(
-        self, window: Window, gifts: Iterable[Gift], now_ms: int, wall_ms: int
-    ) -> tuple[Gift, ...]:
-        """Give up those whose time it is (promise P3); returns the others."""
-        still_pending: list[Gift] = []
-        for gift in gifts:
-            if gift.may_be_given_up(now_ms):
-                self._give_up(window, gift, wall_ms)
-            else:
-                still_pending.append(gift)
-        return tuple(still_pending)
-
-    def _relieve(self, now_ms: int, wall_ms: int) -> None:
-        """Give up early those that local trouble makes stand in a limit's way (promise P5).
-
-        The end of a check in flight is awaited: its answer may still decide.
-        """
-        self._overdue.advance(now_ms)
-        for limit, (window, gift) in self._relief.choose(now_ms):
-            gift.given_up_for = limit
-            self._assignment.owner_of(window.key.partition).withheld += 1
-            if not gift.in_flight:
-                window.withdraw(gift)
-                self._give_up(window, gift, wall_ms)
-                self._close_if_empty(window, now_ms)
-
-    def _give_up(self, window: Window, gift: Gift, wall_ms: int) -> None:
-        limit = gift.given_up_for
-        self.tally.given_up[limit.value if limit is not None else GIVE_UP_AFTER] += 1
-        reason = f"{given_up_reason(limit)}: {window.last_error}"
-        self._decide(window, gift, Verdict(Status.UNVERIFIED, reason), wall_ms, None)
-
-    def _decide(
-        self, window: Window, gift: Gift, verdict: Verdict, wall_ms: int, request_id: str | None
-    ) -> None:
-        """A gift has its verdict: from pending into the outbox."""
-        partition = self._assignment.owner_of(window.key.partition)
-        result = gift_result(
-            gift, verdict, partition=partition.partition, wall_ms=wall_ms, request_id=request_id
-        )
-        window.remove(gift)
-        self._overdue.decided(gift, window)
-        partition.withheld -= gift.given_up_for is not None
-        self.tally.results[verdict.status.value] += 1
-        self._assignment.count_pending(partition, -1)
-        self._assignment.say(partition, Said(gift.offsets, result, gift.identity))
-
-
-def _sighting(gift: Gift, verdict: Verdict | Clause, sent_ms: int) -> Sighting:
-    """What a check sent at `sent_ms` tells about when this gift was consumed.
-
-    Before its first answered check it may have been at any age, also before it came to us.
-    """
-    status = verdict.status if isinstance(verdict, Verdict) else None
-    return Sighting(
-        from_ms=gift.since_ms - gift.start_ms if gift.checks else 0,
-        until_ms=sent_ms - gift.start_ms,
-        consumed=status in (Status.SUCCEEDED, Status.FAILED),
-        ended=status is not None,
-    )

@@ -167,7 +167,7 @@ class Window:
 
     def advance(self, now_ms: int) -> None:
         """Move every gift that has grown past a class border by `now_ms` (inclusive)."""
-        while self._borders and self._borders[0][0] <= now_ms:
+        while self._borders and (self._borders[0][0] <= now_ms or self._borders[0][2].decided):
             _, _, gift = heapq.heappop(self._borders)
             if gift.decided:
                 continue

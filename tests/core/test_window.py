@@ -242,6 +242,17 @@ def test_sums_agree_with_the_definition(steps: list[tuple[str, int]], uptime_ms:
         assert sum(not gift.in_flight for gift in story.gifts) == story.window.waiting_count
 
 
+def test_a_decided_gift_s_next_border_is_no_reason_to_look_again() -> None:
+    """It was one: the window woke up for gifts it no longer had."""
+    story = Story(0)
+    for what, number in [("add", 0), ("take", 0), ("decide", 0), ("pass", 1), ("add", 0)]:
+        story.step(what, number)
+    story.window.advance(story.now_ms)
+    [gift] = story.gifts
+    next_border_ms = gift.start_ms + AGE_BORDERS_MS[age_class(story.now_ms - gift.start_ms)]
+    assert next_border_ms == story.window.ask_at(RISING, 1e9, story.now_ms)
+
+
 @PROPERTY
 @given(
     steps=STEPS,

@@ -7,7 +7,7 @@ STAMP := .venv/.installed
 # release of something locked and refuse it for its missing hash.
 PIP_INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --no-deps
 
-.PHONY: help install demo test bench check format lock clean
+.PHONY: help install demo test test-rules test-rest bench check format lock clean
 
 help:           ## show this
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: [^#]*##/:/' | column -t -s:
@@ -29,12 +29,21 @@ test: install   ## run all tests, those against a real Kafka included, or those 
 ifdef ARGS
 	$(BIN)/pytest $(ARGS)
 else
-	$(BIN)/pytest --cov --cov-report=term --cov-fail-under=90 --durations=15
+	@$(MAKE) --no-print-directory --jobs=2 test-rules test-rest
+	$(BIN)/coverage combine --quiet .coverage.rules .coverage.rest
+	$(BIN)/coverage report --fail-under=90
 	$(BIN)/coverage report --include='consumer/core/*' --fail-under=100
 endif
 
 bench: install  ## speed, CPU and memory on a real Kafka, beside a plain loop (3 minutes; ARGS="--json")
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+# The rules read no clock: they may take what the other tests leave of the machine.
+test-rules:
+	COVERAGE_FILE=.coverage.rules nice -n 19 $(BIN)/pytest -q tests/core --cov --cov-report= --durations=5
+
+test-rest:
+	COVERAGE_FILE=.coverage.rest $(BIN)/pytest --ignore=tests/core --cov --cov-report= --durations=15
 
 check: install  ## lint, types, import contracts
 	$(BIN)/ruff check .

@@ -53,7 +53,7 @@ async def test_processes_killed_one_after_the_other_lose_and_repeat_nothing(
 async def test_a_process_stopped_beyond_its_session_does_no_harm(scene: Scene) -> None:
     """SIGSTOP for 12 s, beyond the session time-out, then SIGCONT: one result for each gift."""
     async with fleet(scene) as run:
-        sending = asyncio.create_task(run.send_gifts(duration_ms=18_000))
+        sending = asyncio.create_task(run.send_gifts(duration_ms=16_000))
         await asyncio.sleep(3)
         run.members[0].send(signal.SIGSTOP)
         await asyncio.sleep(12)
@@ -61,7 +61,7 @@ async def test_a_process_stopped_beyond_its_session_does_no_harm(scene: Scene) -
         await sending
         await run.settle(within_s=90)
 
-        assert_promises_kept(run, gifts_min=8_000)
+        assert_promises_kept(run, gifts_min=7_000)
 
 
 async def test_rooms_at_their_limit_keep_it_while_they_change_hands(
@@ -92,15 +92,15 @@ async def test_a_process_killed_while_it_hands_over_leaves_no_partition_without_
     async with fleet(two) as run:
         # So the drain before the hand-over takes most of a second: time enough to be killed in.
         with run.simulator.faults.holding(Fault(kind=Kind.LATENCY_OUT, delay_ms=900)):
-            await run.send_gifts(duration_ms=5_000)
+            await run.send_gifts(duration_ms=4_000)
             run.members[1].begin.set()
-            sending = asyncio.create_task(run.send_gifts(duration_ms=12_000))
+            sending = asyncio.create_task(run.send_gifts(duration_ms=10_000))
             await asyncio.to_thread(wait_until_nobody_owns_some, two)
             run.members[0].send(signal.SIGKILL)
             await sending
         await run.settle(within_s=60)
 
-        assert_promises_kept(run, gifts_min=1_500)
+        assert_promises_kept(run, gifts_min=1_200)
 
 
 def wait_until_nobody_owns_some(scene: Scene) -> None:
@@ -136,7 +136,7 @@ async def test_the_broker_may_be_away_for_half_a_minute(
 ) -> None:
     """The broker stops for 30 s and comes back: results flow again by themselves, one each."""
     async with fleet(replace(scene, members=2, rate=100, rooms=50, timeout_ms=5_000)) as run:
-        sending = asyncio.create_task(run.send_gifts(duration_ms=40_000))
+        sending = asyncio.create_task(run.send_gifts(duration_ms=36_000))
         await asyncio.sleep(4)
         await asyncio.to_thread(kafka_broker.kill)
         await asyncio.sleep(30)
@@ -144,4 +144,4 @@ async def test_the_broker_may_be_away_for_half_a_minute(
         await sending
         await run.settle(within_s=150)
 
-        assert_promises_kept(run, gifts_min=3_500)
+        assert_promises_kept(run, gifts_min=3_200)

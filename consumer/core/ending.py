@@ -255,25 +255,16 @@ class Endings:
 
     def _judge(self, flight: Flight, answer: Answer, now_ms: int, wall_ms: int) -> None:
         """A check was answered with success: a verdict for each of its gifts, or not yet."""
-        entries: dict[str, list[Entry]] = {msg_id: [] for msg_id in flight.check.msg_ids}
-        for entry in answer.entries:
-            if entry.msg_id in entries:
-                entries[entry.msg_id].append(entry)
-            else:
-                self._tally.entries_foreign += 1
+        entries = self._entries_by_id(flight, answer)
         undecided: list[Gift] = []
         sightings: list[Sighting] = []
         unproven: Clause | None = None
+        in_doubt, sent_ms = self._wall_clock.doubt is not None, flight.sent_ms
         for gift in flight.gifts:
-            verdict = judge(
-                gift,
-                entries[gift.read.sent.msg_id],
-                answer,
-                flight.sent_ms,
-                clock_in_doubt=self._wall_clock.doubt is not None,
-            )
+            found = entries.get(gift.read.sent.msg_id, ())
+            verdict = judge(gift, found, answer, sent_ms, clock_in_doubt=in_doubt)
             if answer.complete or isinstance(verdict, Verdict):
-                sightings.append(_sighting(gift, verdict, flight.sent_ms))
+                sightings += _sightings(gift, verdict, sent_ms)
             gift.asked = True
             gift.checks += 1
             if isinstance(verdict, Verdict):
@@ -303,16 +294,34 @@ class Endings:
         )
         self._dispatcher.touch(released, now_ms)
 
+    def _entries_by_id(self, flight: Flight, answer: Answer) -> dict[str, list[Entry]]:
+        """The answer's entries by the MsgIds asked for; those of others are counted."""
+        asked = frozenset(flight.check.msg_ids)
+        entries: dict[str, list[Entry]] = {}
+        for entry in answer.entries:
+            if entry.msg_id in asked:
+                entries.setdefault(entry.msg_id, []).append(entry)
+            else:
+                self._tally.entries_foreign += 1
+        return entries
 
-def _sighting(gift: Gift, verdict: Verdict | Clause, sent_ms: int) -> Sighting:
+
+def _sightings(gift: Gift, verdict: Verdict | Clause, sent_ms: int) -> tuple[Sighting, ...]:
     """What a check sent at `sent_ms` tells about when this gift was consumed.
 
     Before its first answered check it may have been at any age, also before it came to us.
+    Silence is told of once the age up to which it is known has doubled, or with the verdict: a
+    gift never consumed is asked about a hundred times, and each time next to nothing is new.
     """
-    status = verdict.status if isinstance(verdict, Verdict) else None
-    return Sighting(
-        from_ms=gift.since_ms - gift.start_ms if gift.checks else 0,
-        until_ms=sent_ms - gift.start_ms,
-        consumed=status in (Status.SUCCEEDED, Status.FAILED),
-        ended=status is not None,
-    )
+    learned_age_ms, age_ms = gift.learned_ms - gift.start_ms, sent_ms - gift.start_ms
+    if isinstance(verdict, Verdict) and verdict.status in (Status.SUCCEEDED, Status.FAILED):
+        silent_age_ms = gift.since_ms - gift.start_ms if gift.checks else 0
+        found = Sighting(silent_age_ms, age_ms, consumed=True, ended=True)
+        if silent_age_ms <= learned_age_ms:
+            return (found,)
+        return Sighting(learned_age_ms, silent_age_ms, consumed=False, ended=False), found
+    ended = isinstance(verdict, Verdict)
+    if not ended and age_ms < 2 * learned_age_ms:
+        return ()
+    gift.learned_ms = sent_ms
+    return (Sighting(learned_age_ms, age_ms, consumed=False, ended=ended),)

@@ -48,7 +48,8 @@ class Gift:
     """A gift without a verdict.
 
     `since_ms` is the later of its arrival and the sending of the last answered check that held
-    it: since then we do not know. `proof_ms` is deadline + settle: an answered check sent at or
+    it: since then we do not know; of what was told until then, `learned_ms` is how far it was
+    learned from. `sent_ms` is when it was sent, to within `check.settle`. `proof_ms` is deadline + settle: an answered check sent at or
     after it can prove absence. `offsets` are all its records', lowest first. `watched` and `overdue` are
     marks of `overdue`; `given_up_for` is the limit for which it is to be given up before its time.
     """
@@ -56,10 +57,12 @@ class Gift:
     read: GiftRead
     offsets: list[int]
     start_ms: int
+    sent_ms: int
     deadline_wall_ms: int
     proof_ms: int
     give_up_ms: int | None
     since_ms: int
+    learned_ms: int
     age_class: int = 0
     in_flight: bool = False
     asked: bool = False
@@ -77,16 +80,9 @@ class Gift:
             self.read.app_id, sent.room_id, sent.mini_game_id, sent.msg_id, sent.sent_at
         )
 
-    def age_ms(self, now_ms: int) -> int:
-        """How long ago it was sent, to within `check.settle`; beside days that is nothing."""
-        sent_at = self.read.sent.sent_at
-        if sent_at < MILLISECONDS_FROM_MS:
-            return now_ms - self.start_ms
-        return now_ms - self.proof_ms + self.deadline_wall_ms - sent_at
-
     def is_too_old(self, now_ms: int) -> bool:
         """Whether no check can look back as far as this gift: its absence cannot be proven."""
-        return self.age_ms(now_ms) > (LOOK_BACK_DAYS_MAX - MARGIN_DAYS) * DAY_MS
+        return now_ms - self.sent_ms > (LOOK_BACK_DAYS_MAX - MARGIN_DAYS) * DAY_MS
 
     def may_be_given_up(self, now_ms: int) -> bool:
         """Long enough unanswered or in a limit's way, and at least once really asked about (P3)."""
@@ -107,22 +103,25 @@ def pending_gift(
     start_wall_ms = min(max(read.sent.sent_at, read.timestamp_ms), wall_ms)
     start_ms = now_ms - (wall_ms - start_wall_ms)
     deadline_ms = start_ms + rules.timeout_ms
+    sent_at = read.sent.sent_at
     return Gift(
         read=read,
         offsets=[read.offset],
         start_ms=start_ms,
+        sent_ms=start_ms if sent_at < MILLISECONDS_FROM_MS else now_ms - (wall_ms - sent_at),
         deadline_wall_ms=start_wall_ms + rules.timeout_ms,
         proof_ms=deadline_ms + rules.settle_ms,
         give_up_ms=(
             start_ms + rules.give_up_after_ms + clock_error_ms if rules.give_up_after_ms else None
         ),
         since_ms=now_ms,
+        learned_ms=start_ms,
     )
 
 
 def duration_days(gifts: Iterable[Gift], now_ms: int) -> int | None:
     """The `Duration` that a check for these gifts needs; None if the vendor's own suffices."""
-    age_ms = max(gift.age_ms(now_ms) for gift in gifts)
+    age_ms = now_ms - min([gift.sent_ms for gift in gifts])
     if age_ms <= (LOOK_BACK_DAYS - MARGIN_DAYS) * DAY_MS:
         return None
     return min(LOOK_BACK_DAYS_MAX, age_ms // DAY_MS + 1 + MARGIN_DAYS)

@@ -30,7 +30,6 @@ from consumer.core.model import (
     GiftResult,
     PartitionAssigned,
     PartitionMetadata,
-    WindowKey,
 )
 from consumer.core.progress import Progress
 from consumer.core.tally import PartitionStatus
@@ -78,7 +77,7 @@ class Partition:
         self.partition = assigned.partition
         self.epoch = assigned.epoch
         self.lease = lease
-        self.windows: dict[WindowKey, Window] = {}
+        self.windows: dict[tuple[int, int, str, str], Window] = {}  # by their WindowKey
         self.pending_count = 0
         self.paused_for: tuple[Limit, ...] = ()
         self.fill = 0.0
@@ -100,7 +99,7 @@ class Partition:
         self.metadata_bytes = 0
         self._uncut: list[Said] = []
         self._cut: list[Said] = []
-        self._uncut_gifts: dict[Identity, Said] = {}
+        self._uncut_gifts: dict[tuple[int, str, str, str, int], Said] = {}
 
     def levels(self) -> dict[Limit, float]:
         """How much of the partition's own limits is used."""
@@ -128,8 +127,8 @@ class Partition:
             if level >= BOUNDS[limit].relieve_at:
                 yield limit, position - int(span * RELIEVED_AT / level)
 
-    def find_uncut(self, identity: Identity) -> Said | None:
-        """The result of a gift that is decided but not yet cut."""
+    def find_uncut(self, identity: tuple[int, str, str, str, int]) -> Said | None:
+        """The result of a gift that is decided but not yet cut, by its Identity."""
         return self._uncut_gifts.get(identity)
 
     def say(self, said: Said) -> None:

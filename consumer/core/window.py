@@ -43,10 +43,12 @@ class _Sums:
         self.since = 0
         self.since_squared = 0
 
-    def add(self, since_ms: int, sign: int) -> None:
-        self.count += sign
-        self.since += sign * since_ms
-        self.since_squared += sign * since_ms * since_ms
+    def add(self, since_ms: int, count: int) -> None:
+        """Enter so many gifts of which nothing is known since then; negative: take them out."""
+        since = count * since_ms
+        self.count += count
+        self.since += since
+        self.since_squared += since * since_ms
 
 
 class Window:
@@ -149,8 +151,12 @@ class Window:
         gifts = [gift for gift in self if not gift.in_flight]
         if len(gifts) > count_max:
             gifts = heapq.nlargest(count_max, gifts, key=lambda g: _urgency(g, hazard, now_ms))
+            for gift in gifts:
+                self._count(gift, -1)
+        else:  # nobody is left, so nothing has to be subtracted
+            self._classes.clear()
+            self.waiting_count = self.unasked_count = 0
         for gift in gifts:
-            self._count(gift, -1)
             gift.in_flight = True
         return gifts
 
@@ -158,12 +164,20 @@ class Window:
         """Gifts whose check has ended without a verdict wait again.
 
         `since_ms` is when that check was sent, if it was answered: until then nothing is unknown.
+        Most then have that in common, and are entered into the sums by class, not one by one.
         """
+        counts: dict[int, int] = {}
         for gift in gifts:
             gift.in_flight = False
-            if since_ms is not None:
-                gift.since_ms = max(gift.since_ms, since_ms)
-            self._count(gift, 1)
+            if since_ms is not None and gift.since_ms < since_ms:
+                gift.since_ms = since_ms
+            if gift.since_ms == since_ms and gift.age_class != PAST_PROOF:
+                self.unasked_count += not gift.asked
+                counts[gift.age_class] = counts.get(gift.age_class, 0) + 1
+            else:
+                self._count(gift, 1)
+        for index, count in counts.items():
+            self._enter(index, since_ms or 0, count)
 
     def advance(self, now_ms: int) -> None:
         """Move every gift that has grown past a class border by `now_ms` (inclusive)."""
@@ -233,16 +247,21 @@ class Window:
 
     def _count(self, gift: Gift, sign: int) -> None:
         """Enter a gift into the sums of its class, or take it out."""
-        self.waiting_count += sign
         self.unasked_count += 0 if gift.asked else sign
-        sums = self._classes.get(gift.age_class)
-        if sums is None:
-            sums = self._classes[gift.age_class] = _Sums()
         # Past deadline + settle waiting begins there, however long ago the last answer was.
         overdue = gift.age_class == PAST_PROOF
-        sums.add(max(gift.since_ms, gift.proof_ms) if overdue else gift.since_ms, sign)
+        since_ms = max(gift.since_ms, gift.proof_ms) if overdue else gift.since_ms
+        self._enter(gift.age_class, since_ms, sign)
+
+    def _enter(self, index: int, since_ms: int, count: int) -> None:
+        """Enter so many gifts into the sums of a class, or take them out."""
+        self.waiting_count += count
+        sums = self._classes.get(index)
+        if sums is None:
+            sums = self._classes[index] = _Sums()
+        sums.add(since_ms, count)
         if not sums.count:
-            del self._classes[gift.age_class]
+            del self._classes[index]
 
 
 def _urgency(gift: Gift, hazard: Hazard, now_ms: int) -> tuple[bool, bool, float]:

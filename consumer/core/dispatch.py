@@ -152,6 +152,7 @@ class Dispatcher:
         # A host that is down, or coming back, has few slots whatever a request costs.
         crowded = self._slots.crowded and self._breaker.has_all_slots
         self._price.observe(now_ms, crowded=crowded, late_ms=late_ms)
+        self._slots.observe(late_ms, now_ms)
         checks: list[Check] = []
         while (queued := self._slots.next(now_ms)) is not None:
             checks += self._ask(queued, now_ms)

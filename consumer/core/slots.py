@@ -9,6 +9,10 @@
   the limiter's affair. Many at once are refused for what all ask together: then the slots shrink,
   to half of the most in flight in that second, at most once a round trip, and double in
   `RECOVERY_MS`.
+- **Too much for our own loop.** What is in flight waits for the loop, too: to be written, and its
+  answer to be read. A loop far behind with hundreds of them answers none in time, and writes some
+  only after the lease is over: all its work is for nothing. So the slots shrink then as well, to
+  half of what is in flight, though not under a quarter of all.
 
 Whoever waits for a slot is looked at when a check ends; whoever waits for its game, when one of
 that game's does. Nothing else is needed: with nobody in flight nobody waits, unless the host's
@@ -38,6 +42,16 @@ REFUSED_SHARE: Final = 4
 """Refused together: eight rooms, and a quarter of the checks of a second. Where one check in
 twenty is refused for reasons of its room, that comes about once in ten thousand seconds; and what
 is asked in vain below it costs less than halving would."""
+
+OVERRUN_MS: Final = 250
+"""A loop this late is far behind: a request has a few seconds, and waits for it at least twice."""
+
+OVERRUN_PAUSE_MS: Final = 1_000
+"""Between two such shrinkings, so that the first one shows: checks in flight end within that."""
+
+OVERRUN_SHARE: Final = 4
+"""Not under a quarter: 64 of 256 in flight are two thousand checks a second at 30 ms each, more
+than a loop can do, and a slow host's checks are not to wait for one stall of ours."""
 
 RECOVERY_MS: Final = 15_000
 """After shrinking the slots double in this time: the round trip that is refused when they have
@@ -101,7 +115,7 @@ class Slots:
         return len(self._queue) + sum(len(share.queue) for share in self._shares.values())
 
     def limit(self, now_ms: int) -> int:
-        """The slots there are now: all, or fewer for many refusals or the host's breaker."""
+        """The slots there are now: all, or fewer after a shrinking or by the host's breaker."""
         slots = self._breaker_slots(now_ms)
         if self._shrunk_ms is None:
             return slots
@@ -170,9 +184,20 @@ class Slots:
         if count < REFUSED_ROOMS_MIN or count * REFUSED_SHARE < self._ended:
             return False
         if self._shrunk_ms is None or sent_ms > self._shrunk_ms:
-            self._shrunk_to = max(1, min(self.limit(now_ms), self._peak) // 2)
-            self._shrunk_ms = now_ms
+            self._shrink(min(self.limit(now_ms), self._peak) // 2, now_ms)
         return True
+
+    def observe(self, late_ms: int, now_ms: int) -> None:
+        """Once a turn: how late the loop is; far behind, it has fewer slots."""
+        if late_ms < OVERRUN_MS:
+            return
+        if self._shrunk_ms is not None and now_ms < self._shrunk_ms + OVERRUN_PAUSE_MS:
+            return
+        least = min(self.limit(now_ms), self._max // OVERRUN_SHARE)
+        self._shrink(max(least, min(self.limit(now_ms), self._in_flight) // 2), now_ms)
+
+    def _shrink(self, slots: int, now_ms: int) -> None:
+        self._shrunk_to, self._shrunk_ms = max(1, slots), now_ms
 
     def _release(self, share: _Share, now_ms: int) -> None:
         """As many as the share has room for queue for a slot; all, if no other end will come."""

@@ -2,7 +2,7 @@
 
 from consumer.core.fair_queue import Standing
 from consumer.core.lease import Lease
-from consumer.core.slots import GRANT_MS, RECOVERY_MS, Slots
+from consumer.core.slots import GRANT_MS, OVERRUN_MS, OVERRUN_PAUSE_MS, RECOVERY_MS, Slots
 from consumer.core.window import Window
 from tests.core.builders import NOW_MS, make_window_key
 
@@ -189,3 +189,33 @@ def test_slots_never_shrink_to_nothing_and_recover_by_doubling() -> None:
         refuse(slots, asking(slots, make_windows(8)), sent_ms, sent_ms + 1)
     found = [slots.limit(NOW_MS + n * RECOVERY_MS) for n in (0, 1, 2, 7, 8, 100)]
     assert found == [1, 2, 4, 128, 256, 256]
+
+
+def test_a_loop_far_behind_has_fewer_slots() -> None:
+    """Half of what is in flight each second, until a quarter of all is left; then they grow."""
+    slots = make_slots(64)
+    for game in "abcd":
+        asking(slots, make_windows(12, game))
+    slots.observe(OVERRUN_MS - 1, NOW_MS)
+    assert 64 == slots.limit(NOW_MS)
+    slots.observe(OVERRUN_MS, NOW_MS)
+    slots.observe(OVERRUN_MS, NOW_MS + OVERRUN_PAUSE_MS - 1)
+    assert 24 == slots.limit(NOW_MS)
+    later_ms = NOW_MS + OVERRUN_PAUSE_MS
+    slots.observe(OVERRUN_MS, later_ms)
+    assert 16 == slots.limit(later_ms)
+    assert 32 == slots.limit(later_ms + RECOVERY_MS)
+    assert 64 == slots.limit(later_ms + 2 * RECOVERY_MS)
+
+
+def test_a_stall_of_the_loop_gives_no_slot_back() -> None:
+    """Where refusals have left fewer than a quarter, it stays at that."""
+    slots = make_slots(64)
+    windows = [make_windows(1, f"game-{n}")[0] for n in range(8)]
+    asking(slots, windows)
+    for window in windows:
+        slots.end(window, NOW_MS, answered=True)
+        slots.refused(window.room, NOW_MS, NOW_MS)
+    assert 4 == slots.limit(NOW_MS)
+    slots.observe(10 * OVERRUN_MS, NOW_MS + OVERRUN_PAUSE_MS)
+    assert 4 == slots.limit(NOW_MS + OVERRUN_PAUSE_MS)

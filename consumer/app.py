@@ -16,6 +16,7 @@ import os
 import random
 import secrets
 import signal
+import sys
 from typing import Final
 
 import structlog
@@ -43,6 +44,12 @@ WATCHDOG_GRACE_MS: Final = 30_000
 
 WATCH_INTERVAL_S: Final = 1.0
 
+SWITCH_INTERVAL_S: Final = 0.001
+"""How long one of the two threads may compute while the other wants to. The loop lets go of the
+interpreter at each read and write, hundreds of times a turn, and the Kafka thread decodes and
+encodes for milliseconds: at Python's own 5 ms the loop answered half as many checks under a load
+that both could just bear (seen: 644 against 1,447 in the first two seconds)."""
+
 COLLECT_AFTER: Final = (10_000, 20, 1_000)
 """Python's collection thresholds. Gifts form no cycles: what is done with goes at once. A full
 collection walks through all that are pending: with 300,000 it stopped everything for 0.27 s, and
@@ -58,6 +65,7 @@ def run(settings: Settings, *, embedded_broker: bool = False) -> int:
     offsets: for the demo alone.
     """
     configure_logs(settings.log)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     collect_seldom()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
         try:

@@ -164,7 +164,7 @@ class AvroCodec:
             timestamp_ms=timestamp_ms,
             app_id=app_id,
             sent=sent,
-            headers=tuple(header for header in headers if header[0] in TRACE_HEADERS),
+            headers=headers and tuple(each for each in headers if each[0] in TRACE_HEADERS),
             keyed_by_room=key == sent.room_id.encode(),
         )
 

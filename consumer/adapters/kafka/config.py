@@ -167,6 +167,7 @@ def producer_properties(
         "metadata.max.age.ms": METADATA_AGE_MS,
         "connections.max.idle.ms": IDLE_CONNECTION_MS,
         **client_properties(config, on_error),
+        "delivery.report.only.error": True,  # the rest costs a callback for each result
         "transactional.id": config.transactional_id,
         "transaction.timeout.ms": config.transaction_timeout_ms,
         "partitioner": "murmur2_random",

@@ -51,8 +51,8 @@ WALL_MS = 1_700_000_000_000
 APP_ID = 7
 RULES = CheckRules()
 
-PROPERTY = settings(max_examples=100, deadline=None, database=None, print_blob=True)
-"""Properties run in bounded time on any machine; a failure prints the blob that repeats it."""
+EXAMPLES = settings.get_profile(settings.get_current_profile_name()).max_examples
+"""How many examples a property is tried with; stories of many steps take a share of them."""
 
 Ending = CheckAnswered | CheckLost | CheckNotWritten
 Api = Callable[[Check, int], tuple[int, Ending]]

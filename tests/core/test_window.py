@@ -12,7 +12,7 @@ from consumer.core.hazard import AGE_BORDERS_MS, AGE_CLASSES, PRIOR, Hazard, age
 from consumer.core.lease import Lease
 from consumer.core.model import CheckRules
 from consumer.core.window import Window
-from tests.core.builders import NOW_MS, PROPERTY, RULES, make_gift, make_window_key
+from tests.core.builders import NOW_MS, RULES, make_gift, make_window_key
 
 PRICE_MS = RULES.request_price_ms
 UPTIME_MS = 400 * 24 * 3_600 * 1_000
@@ -228,7 +228,6 @@ STEPS = st.lists(
 )
 
 
-@PROPERTY
 @given(steps=STEPS, uptime_ms=st.sampled_from([0, NOW_MS, UPTIME_MS]))
 def test_sums_agree_with_the_definition(steps: list[tuple[str, int]], uptime_ms: int) -> None:
     """What the window knows without touching its gifts is what each of them has collected."""
@@ -253,7 +252,6 @@ def test_a_decided_gift_s_next_border_is_no_reason_to_look_again() -> None:
     assert next_border_ms == story.window.ask_at(RISING, 1e9, story.now_ms)
 
 
-@PROPERTY
 @given(
     steps=STEPS,
     uptime_ms=st.sampled_from([0, NOW_MS, UPTIME_MS]),

@@ -21,9 +21,11 @@ Counting request starts, a token bucket, or giving permits back at a time-out al
 under jitter: `tests/integration/test_limit.py` shows each of them doing so.
 """
 
+import bisect
 import heapq
 import itertools
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -150,12 +152,11 @@ class Limiter:
         if state.in_flight + len(state.cooling) + len(state.unknown) < self._cap(state, now_ms):
             return earliest  # enough of them without looking which are over already
         releases = state.releases(now_ms)
-        surplus = state.in_flight + len(releases) - self._cap(state, now_ms) + 1
-        if surplus <= 0:
-            return earliest
-        if surplus > len(releases):
-            return None
-        return max(earliest, releases[surplus - 1])
+        for at_ms in sorted((earliest, *releases, *self._recoveries(state))):
+            taken = state.in_flight + len(releases) - bisect.bisect_right(releases, at_ms)
+            if at_ms >= earliest and taken < self._cap(state, at_ms):
+                return at_ms
+        return None
 
     def take(self, room: RoomKey, now_ms: int) -> None:
         """Take a permit for a check decided now; `ready_at` must have said `now_ms`."""
@@ -233,6 +234,11 @@ class Limiter:
             return self._permits
         recovered = (now_ms - state.capped_ms) // PERMIT_RECOVERY_MS
         return min(self._permits, state.cap + recovered)
+
+    def _recoveries(self, state: _Room) -> Iterator[int]:
+        """When each of the permits that "too frequent" has cost comes back."""
+        for count in range(1, self._permits - state.cap + 1):
+            yield state.capped_ms + count * PERMIT_RECOVERY_MS
 
     def _is_free(self, state: _Room, now_ms: int) -> bool:
         return (

@@ -292,6 +292,16 @@ def test_permits_recover_by_one_every_ten_seconds() -> None:
     assert permits == {10_009: 10, 10_010: 11, 20_010: 12, 100_009: 19, 100_010: 20, 500_000: 20}
 
 
+def test_a_permit_that_recovers_is_not_waited_for_in_vain() -> None:
+    """It was: the room waited for an unknown permit (a minute), or for an answer, all the same."""
+    limiter = make_limiter(permits=2)
+    limit(limiter, 0, 10)
+    limiter.take(ROOM, 2_000)
+    assert ready_table(limiter, [2_000, 10_010]) == {2_000: 10_010, 10_010: 10_010}
+    limiter.lost(ROOM, 2_000, 5_000, probing=True)
+    assert ready_table(limiter, [5_000, 10_010]) == {5_000: 10_010, 10_010: 10_010}
+
+
 def test_permits_halve_at_most_once_a_round_trip() -> None:
     """Checks sent before the halving knew nothing of it; one sent after it did."""
     limiter = make_limiter()

@@ -32,7 +32,7 @@ from typing import Final
 from consumer.core.model import RoomKey
 
 PERMIT_WINDOW_MS: Final = 1_005
-"""The vendor's second, and 5 ms because its clock may run up to 0.5 % faster than ours [R 3]."""
+"""The vendor's second, and 5 ms because our clock may run up to 0.5 % faster than its [R 3]."""
 
 ROUNDING_MS: Final = 1
 """`now_ms` is rounded down, so an end lies up to this much later than it reads."""

@@ -6,7 +6,14 @@ import random
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from consumer.core.answered import ANSWERED_OFFSETS_MAX
 from consumer.core.metadata import TextLimit, decode_metadata, draft_metadata
@@ -319,5 +326,8 @@ class Partition(RuleBasedStateMachine):
         assert read - len(shown) == (bits & (1 << read) - 1).bit_count()
 
 
-TestPartition = Partition.TestCase
-TestPartition.settings = settings(max_examples=EXAMPLES // 2, stateful_step_count=30)
+@pytest.mark.timeout(600)  # a story that fails is made short for up to five minutes
+def test_offset_and_map_say_exactly_what_is_answered() -> None:
+    """Through reads, cuts, aborts, trims and hand-overs in any order."""
+    stories = settings(max_examples=EXAMPLES // 2, stateful_step_count=30)
+    run_state_machine_as_test(Partition, settings=stories)

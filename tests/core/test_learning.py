@@ -191,7 +191,7 @@ def test_an_event_is_spread_as_if_each_millisecond_were_looked_at(
     assert pytest.approx(risk_ms, rel=1e-6, abs=1e-6) == game.risk_ms
 
 
-@given(prior=HAZARDS, sightings=st.lists(SIGHTINGS, max_size=20))
+@given(prior=HAZARDS, sightings=st.lists(SIGHTINGS, max_size=10))
 def test_no_event_and_no_time_gets_lost_or_made_up(
     prior: Hazard, sightings: list[Sighting]
 ) -> None:
@@ -220,7 +220,7 @@ def test_looking_often_at_who_is_not_found_teaches_what_looking_once_does(
     assert often._games[7, "g"].risk_ms == once._games[7, "g"].risk_ms
 
 
-@given(prior=HAZARDS, sightings=st.lists(SIGHTINGS, min_size=1, max_size=20))
+@given(prior=HAZARDS, sightings=st.lists(SIGHTINGS, min_size=1, max_size=6))
 def test_whatever_is_taught_every_rate_can_be_asked_by(
     prior: Hazard, sightings: list[Sighting]
 ) -> None:

@@ -160,20 +160,14 @@ class Schedule(RuleBasedStateMachine):
     )
     def ask_about_proof(self, off_ms: int, after_ms: int, late: float) -> None:
         """A check that holds a gift goes out just when it may prove absence, or just not."""
-        self._end_all(1.0)
-        gifts = [
-            gift
-            for partition in self.core._assignment
-            for window in partition.windows.values()
-            for gift in window
-        ]
-        proofs = [gift.proof_ms for gift in gifts if gift.proof_ms > self.now_ms + 1]
-        if proofs:
-            self._pass(max(self.now_ms, min(proofs) - 800), stalled=False, commits=True)
+        self.gifts("1bh", 1, 0, None)
+        proof_ms = self.log[1][-1].proof_ms
+        self._pass(proof_ms - 800, stalled=False, commits=True)
+        while self.flights:  # what has waited is asked about at once, and then nothing has
             self._end_all(1.0)
-            self._pass(max(self.now_ms, min(proofs) + off_ms), stalled=True, commits=False)
-            self.now_ms += after_ms
-            self._end_all(late)
+        self._pass(proof_ms + off_ms, stalled=True, commits=False)
+        self.now_ms += after_ms
+        self._end_all(late)
 
     @precondition(lambda self: self.flights)
     @rule(which=st.integers(0, 7), how=st.sampled_from(ENDINGS), late=st.floats(0, 1))
@@ -209,6 +203,27 @@ class Schedule(RuleBasedStateMachine):
         elif self.core.wants_cut():
             self._cut()
         self.turn()
+
+    @rule()
+    def abort(self) -> None:
+        """What there is to say is cut, and that is not to be."""
+        if self.open_cut is None and self.core.wants_cut():
+            self._cut()
+        self._end_cut(commits=False)
+        self.turn()
+
+    @rule(loses=st.booleans())
+    def busy_room(self, *, loses: bool) -> None:
+        """A room uses all its permits within a second, perhaps after its last check was lost."""
+        self.gifts("0ag", 3, 2_201, None)
+        self._pass(self.now_ms + 1_100, stalled=False, commits=True)
+        for check_id in sorted(self.flights):
+            self._end(check_id, "lost" if loses else "truth", 1.0)
+        self._pass(self.now_ms + 1_000, stalled=False, commits=True)
+        for _ in range(4):
+            self._end_all(1.0)
+            self.gifts("0ag", 3, 2_201, None)
+            self._pass(self.now_ms + 12, stalled=False, commits=False)
 
     @rule(partition=st.integers(0, PARTITIONS - 1), instance=st.sampled_from(("pod-0", "pod-1")))
     def move(self, partition: int, instance: str) -> None:

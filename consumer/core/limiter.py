@@ -113,7 +113,8 @@ class Limiter:
         """A window of this room begins.
 
         With a `hand_over` that is not over, the room has one free permit and the others are
-        unknown: an answer first has to show that the server is done with the predecessor's.
+        unknown: an answer first has to show that the server is done with the predecessor's. So are
+        those that were unknown before, and for as long: its requests may be among theirs.
         """
         state = self._rooms.get(room)
         if state is None:
@@ -121,9 +122,12 @@ class Limiter:
         state.windows += 1
         if hand_over is not None and hand_over.release_ms > now_ms:
             taken = state.in_flight + len(state.releases(now_ms))
-            missing = self._permits - 1 - taken
-            if missing > 0:
-                state.unknown += [hand_over] * missing
+            missing = max(0, self._permits - 1 - taken)
+            unknown = [loss for loss in state.unknown if loss.release_ms > now_ms]
+            later = [loss for loss in unknown if loss.lost_ms >= hand_over.lost_ms]
+            older = len(unknown) - len(later)
+            if older or missing:
+                state.unknown = later + [hand_over] * (older + missing)
                 hand_over.rooms.append(room)
 
     def close(self, room: RoomKey, now_ms: int) -> None:

@@ -382,6 +382,20 @@ def test_a_second_window_of_a_room_taken_over_takes_no_more_permits() -> None:
     assert hand_over.rooms == [OTHER]
 
 
+def test_what_was_unknown_before_a_hand_over_is_so_for_as_long_as_that() -> None:
+    """It came back by its own hold: up to 19 permits before the predecessor's requests were over."""
+    limiter = make_limiter(permits=3)
+    limiter.open(OTHER, limiter.hand_over(1_000), 1_000)
+    limiter.close(OTHER, 1_900)
+    limiter.open(OTHER, limiter.hand_over(2_000), 2_000)
+    limiter.take(OTHER, 2_000)
+    assert limiter.answered(OTHER, 2_000, 2_010).count(OTHER) == 2
+    assert [3_016, 3_999, 3_999] == limiter._rooms[OTHER].releases(2_010)
+    limiter.close(OTHER, 4_000)
+    limiter.open(OTHER, limiter.hand_over(4_000), 4_000)
+    assert [63_999] * 2 == limiter._rooms[OTHER].releases(4_000)  # those that are over stay so
+
+
 def test_a_hand_over_that_is_over_costs_nothing() -> None:
     """A room that appears later has all its permits."""
     limiter = make_limiter()

@@ -1,7 +1,12 @@
-"""The real Kafka of the tests: started on demand, once, and stopped at the end.
+"""How hard properties are tried, and the real Kafka of the tests.
 
-Where none can be had (no network to fetch it from, say), the tests marked `kafka` are skipped
-and say why; with `CI=true` they fail, for a run without them proves little.
+**Properties** (Hypothesis) take `HYPOTHESIS_PROFILE`: `usual` takes what `make test` can spare,
+`thorough` fifty times as much (with `--timeout=0`: minutes each). A failure prints the blob that
+repeats it.
+
+**Kafka** is started on demand, once, and stopped at the end. Where none can be had (no network to
+fetch it from, say), the tests marked `kafka` are skipped and say why; with `CI=true` they fail,
+for a run without them proves little.
 """
 
 import os
@@ -12,10 +17,15 @@ from typing import NoReturn
 
 import pytest
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from hypothesis import settings
 
 from consumer.demo.kafka_broker import START_MS, KafkaBroker
 from consumer.errors import ConfigurationError
 from tests.kafka.topics import TopicNames
+
+settings.register_profile("usual", max_examples=100, deadline=None, database=None, print_blob=True)
+settings.register_profile("thorough", settings.get_profile("usual"), max_examples=5_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "usual"))
 
 BROKER_PROPERTIES = {
     # A dead producer's transaction is looked for every second instead of every ten.

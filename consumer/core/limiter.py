@@ -21,16 +21,18 @@ Counting request starts, a token bucket, or giving permits back at a time-out al
 under jitter: `tests/integration/test_limit.py` shows each of them doing so.
 """
 
+import bisect
 import heapq
 import itertools
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from consumer.core.model import RoomKey
 
 PERMIT_WINDOW_MS: Final = 1_005
-"""The vendor's second, and 5 ms because its clock may run up to 0.5 % faster than ours [R 3]."""
+"""The vendor's second, and 5 ms because our clock may run up to 0.5 % faster than its [R 3]."""
 
 ROUNDING_MS: Final = 1
 """`now_ms` is rounded down, so an end lies up to this much later than it reads."""
@@ -111,7 +113,8 @@ class Limiter:
         """A window of this room begins.
 
         With a `hand_over` that is not over, the room has one free permit and the others are
-        unknown: an answer first has to show that the server is done with the predecessor's.
+        unknown: an answer first has to show that the server is done with the predecessor's. So are
+        those that were unknown before, and for as long: its requests may be among theirs.
         """
         state = self._rooms.get(room)
         if state is None:
@@ -119,9 +122,12 @@ class Limiter:
         state.windows += 1
         if hand_over is not None and hand_over.release_ms > now_ms:
             taken = state.in_flight + len(state.releases(now_ms))
-            missing = self._permits - 1 - taken
-            if missing > 0:
-                state.unknown += [hand_over] * missing
+            missing = max(0, self._permits - 1 - taken)
+            unknown = [loss for loss in state.unknown if loss.release_ms > now_ms]
+            later = [loss for loss in unknown if loss.lost_ms >= hand_over.lost_ms]
+            older = len(unknown) - len(later)
+            if older or missing:
+                state.unknown = later + [hand_over] * (older + missing)
                 hand_over.rooms.append(room)
 
     def close(self, room: RoomKey, now_ms: int) -> None:
@@ -150,12 +156,11 @@ class Limiter:
         if state.in_flight + len(state.cooling) + len(state.unknown) < self._cap(state, now_ms):
             return earliest  # enough of them without looking which are over already
         releases = state.releases(now_ms)
-        surplus = state.in_flight + len(releases) - self._cap(state, now_ms) + 1
-        if surplus <= 0:
-            return earliest
-        if surplus > len(releases):
-            return None
-        return max(earliest, releases[surplus - 1])
+        for at_ms in sorted((earliest, *releases, *self._recoveries(state))):
+            taken = state.in_flight + len(releases) - bisect.bisect_right(releases, at_ms)
+            if at_ms >= earliest and taken < self._cap(state, at_ms):
+                return at_ms
+        return None
 
     def take(self, room: RoomKey, now_ms: int) -> None:
         """Take a permit for a check decided now; `ready_at` must have said `now_ms`."""
@@ -233,6 +238,11 @@ class Limiter:
             return self._permits
         recovered = (now_ms - state.capped_ms) // PERMIT_RECOVERY_MS
         return min(self._permits, state.cap + recovered)
+
+    def _recoveries(self, state: _Room) -> Iterator[int]:
+        """When each of the permits that "too frequent" has cost comes back."""
+        for count in range(1, self._permits - state.cap + 1):
+            yield state.capped_ms + count * PERMIT_RECOVERY_MS
 
     def _is_free(self, state: _Room, now_ms: int) -> bool:
         return (

@@ -9,7 +9,8 @@ rolling upgrades move partitions both ways. The answered offsets are a bitmap th
 committed offset rounded down to a multiple of 8, as `consumer.core.answered` writes it; `.`
 stands for an empty map. The checksum is the CRC-32 of all before it, in UTF-8, as hexadecimal
 digits: deflate itself notices little, and one changed character of a map would be gifts without
-a result, or with two. It sees any change of one character, and of others all but one in 4 billion.
+a result, or with two. It sees every change of a character into another of as many bytes, and of
+other changes all but one in 4 billion.
 
 A text is first drafted, which tells how long it will be, and written once it is known to fit.
 """

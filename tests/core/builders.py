@@ -6,12 +6,13 @@ them, and neither is small, as neither is on a machine that has been up for a wh
 
 import heapq
 import itertools
+import math
 from collections.abc import Callable, Iterable
 
 from hypothesis import settings
 
 from consumer.core.gift import Gift, pending_gift
-from consumer.core.hazard import Hazards
+from consumer.core.hazard import Hazard, Hazards, age_class
 from consumer.core.learning import LearnedHazards
 from consumer.core.metadata import TextLimit, draft_metadata
 from consumer.core.model import (
@@ -51,8 +52,8 @@ WALL_MS = 1_700_000_000_000
 APP_ID = 7
 RULES = CheckRules()
 
-PROPERTY = settings(max_examples=100, deadline=None, database=None, print_blob=True)
-"""Properties run in bounded time on any machine; a failure prints the blob that repeats it."""
+EXAMPLES = settings.get_profile(settings.get_current_profile_name()).max_examples
+"""How many examples a property is tried with; stories of many steps take a share of them."""
 
 Ending = CheckAnswered | CheckLost | CheckNotWritten
 Api = Callable[[Check, int], tuple[int, Ending]]
@@ -93,6 +94,20 @@ def make_gift(
     """A gift that arrives at `now_ms`, by default in the moment it was sent."""
     record = make_record(offset, msg_id=msg_id, sent_at=sent_at)
     return pending_gift(record, now_ms=now_ms, wall_ms=wall_ms, rules=rules)
+
+
+def waiting(gifts: list[Gift], hazard: Hazard, now_ms: int) -> float:
+    """What the gifts that are not in flight have collected: the definition, gift by gift."""
+    collected = []
+    for gift in gifts:
+        if gift.in_flight:
+            continue
+        if now_ms >= gift.proof_ms:
+            collected.append(float(now_ms - max(gift.since_ms, gift.proof_ms)))
+        else:
+            rate = hazard.rates_per_ms[age_class(now_ms - gift.start_ms)]
+            collected.append(rate * (now_ms - gift.since_ms) ** 2 / 2)
+    return math.fsum(collected)
 
 
 def make_entry(

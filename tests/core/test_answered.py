@@ -16,7 +16,6 @@ from consumer.core.answered import (
     pack_answered,
     unpack_answered,
 )
-from tests.core.builders import PROPERTY
 
 SEED = 20_240_229
 ASCII_MAX = 3_900
@@ -55,7 +54,6 @@ def deflated(data: bytes) -> bytes:
     return deflate.compress(data) + deflate.flush()
 
 
-@PROPERTY
 @given(BITMAPS, st.sampled_from((0, ASCII_MAX)))
 def test_any_bitmap_comes_back_in_both_alphabets(bitmap: bytes, ascii_max: int) -> None:
     """Whatever form was chosen; and each text is as long as was foretold."""
@@ -68,7 +66,6 @@ def test_any_bitmap_comes_back_in_both_alphabets(bitmap: bytes, ascii_max: int) 
         assert not set(" \0\n") & set(text)
 
 
-@PROPERTY
 @given(st.binary(max_size=200))
 def test_any_bytes_pass_through_wide_characters(data: bytes) -> None:
     """Also those that end with zero bytes; nothing of the text has 16 bits or is a surrogate."""

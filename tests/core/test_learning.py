@@ -1,9 +1,12 @@
 """What answers teach about when a game's gifts are consumed (design §6)."""
 
+import itertools
 import math
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from consumer.core.hazard import (
     AGE_CLASSES,
@@ -11,6 +14,7 @@ from consumer.core.hazard import (
     RATE_FLOOR_PER_MS,
     Hazard,
     Sighting,
+    age_class,
     exponential_hazard,
 )
 from consumer.core.learning import HALF_LIFE_GIFTS, REFRESH_SIGHTINGS, LearnedHazards
@@ -151,3 +155,81 @@ def test_beyond_its_bound_the_game_not_heard_of_for_longest_is_forgotten() -> No
         hazards.learn(7, game, [consumed(0, 10)] * REFRESH_SIGHTINGS)
     assert (2, PRIOR) == (len(hazards), hazards.of(7, "b"))
     assert PRIOR not in (hazards.of(7, "a"), hazards.of(7, "c"))
+
+
+# --- properties ---------------------------------------------------------------------------------
+
+HAZARDS = st.sampled_from((PRIOR, WRONG, UNKNOWN, Hazard(tuple(0.0001 * n for n in range(1, 19)))))
+SIGHTINGS = st.builds(
+    lambda from_ms, length_ms, consumed, ended: Sighting(
+        from_ms, from_ms + length_ms, consumed, consumed or ended
+    ),
+    from_ms=st.one_of(st.integers(0, 3_000), st.integers(0, 10**7)),
+    length_ms=st.one_of(st.integers(0, 300), st.integers(0, 10**7)),
+    consumed=st.booleans(),
+    ended=st.booleans(),
+)
+
+
+@given(prior=HAZARDS, begin_ms=st.integers(0, 2_000), length_ms=st.integers(1, 400))
+def test_an_event_is_spread_as_if_each_millisecond_were_looked_at(
+    prior: Hazard, begin_ms: int, length_ms: int
+) -> None:
+    """The reference: the chance to be consumed in each of them, and the time at risk in it."""
+    hazards = LearnedHazards(prior)
+    hazards.learn(7, "game", [consumed(begin_ms, begin_ms + length_ms)])
+    events, risk_ms, alive = [0.0] * AGE_CLASSES, [0.0] * AGE_CLASSES, 1.0
+    rates = [prior.rates_per_ms[age_class(begin_ms + n)] for n in range(length_ms)]
+    outlived = math.exp(-math.fsum(rates))
+    for n, rate in enumerate(rates):
+        index, chance = age_class(begin_ms + n), alive * -math.expm1(-rate)
+        alive -= chance
+        events[index] += chance / (1 - outlived)
+        risk_ms[index] += (chance / rate - outlived) / (1 - outlived)
+    game = hazards._games[7, "game"]
+    assert pytest.approx(events, rel=1e-6, abs=1e-9) == game.events
+    assert pytest.approx(risk_ms, rel=1e-6, abs=1e-6) == game.risk_ms
+
+
+@given(prior=HAZARDS, sightings=st.lists(SIGHTINGS, max_size=10))
+def test_no_event_and_no_time_gets_lost_or_made_up(
+    prior: Hazard, sightings: list[Sighting]
+) -> None:
+    """One event for each that was consumed; never more time at risk than was looked at."""
+    hazards = LearnedHazards(prior)
+    hazards.learn(7, "game", sightings)
+    game = hazards._games[7, "game"]
+    lengths_ms = [max(1, one.until_ms - one.from_ms) for one in sightings]
+    at_most_ms = sum(lengths_ms)
+    at_least_ms = sum(n for n, one in zip(lengths_ms, sightings, strict=True) if not one.consumed)
+    assert pytest.approx(sum(one.consumed for one in sightings)) == math.fsum(game.events)
+    assert at_least_ms - 1e-3 <= math.fsum(game.risk_ms) <= at_most_ms + 1e-3
+    assert all(-1e-6 <= risk_ms for risk_ms in game.risk_ms)
+
+
+@given(
+    ages_ms=st.lists(st.integers(0, 10**7), min_size=2, max_size=30, unique=True).map(sorted),
+)
+def test_looking_often_at_who_is_not_found_teaches_what_looking_once_does(
+    ages_ms: list[int],
+) -> None:
+    """Only how long it was at risk, in each class."""
+    often, once = LearnedHazards(), LearnedHazards()
+    often.learn(7, "g", [still_pending(*pair) for pair in itertools.pairwise(ages_ms)])
+    once.learn(7, "g", [still_pending(ages_ms[0], ages_ms[-1])])
+    assert often._games[7, "g"].risk_ms == once._games[7, "g"].risk_ms
+
+
+@given(prior=HAZARDS, sightings=st.lists(SIGHTINGS, min_size=1, max_size=6))
+def test_whatever_is_taught_every_rate_can_be_asked_by(
+    prior: Hazard, sightings: list[Sighting]
+) -> None:
+    """Finite, not under the floor, and called falling only if it falls."""
+    hazards = LearnedHazards(prior)
+    for sighting in sightings:
+        hazards.learn(7, "game", [sighting] * REFRESH_SIGHTINGS)
+        hazard = hazards.of(7, "game")
+        rates = hazard.rates_per_ms
+        assert AGE_CLASSES == len(rates)
+        assert all(RATE_FLOOR_PER_MS <= rate < math.inf for rate in rates)
+        assert hazard.falling == (sorted(rates, reverse=True) == list(rates))

@@ -292,6 +292,16 @@ def test_permits_recover_by_one_every_ten_seconds() -> None:
     assert permits == {10_009: 10, 10_010: 11, 20_010: 12, 100_009: 19, 100_010: 20, 500_000: 20}
 
 
+def test_a_permit_that_recovers_is_not_waited_for_in_vain() -> None:
+    """It was: the room waited for an unknown permit (a minute), or for an answer, all the same."""
+    limiter = make_limiter(permits=2)
+    limit(limiter, 0, 10)
+    limiter.take(ROOM, 2_000)
+    assert ready_table(limiter, [2_000, 10_010]) == {2_000: 10_010, 10_010: 10_010}
+    limiter.lost(ROOM, 2_000, 5_000, probing=True)
+    assert ready_table(limiter, [5_000, 10_010]) == {5_000: 10_010, 10_010: 10_010}
+
+
 def test_permits_halve_at_most_once_a_round_trip() -> None:
     """Checks sent before the halving knew nothing of it; one sent after it did."""
     limiter = make_limiter()
@@ -370,6 +380,20 @@ def test_a_second_window_of_a_room_taken_over_takes_no_more_permits() -> None:
     limiter.open(OTHER, hand_over, 1_000)
     assert len(limiter._rooms[OTHER].releases(1_000)) == 19
     assert hand_over.rooms == [OTHER]
+
+
+def test_what_was_unknown_before_a_hand_over_is_so_for_as_long_as_that() -> None:
+    """It came back by its own hold: up to 19 permits before the predecessor's requests were over."""
+    limiter = make_limiter(permits=3)
+    limiter.open(OTHER, limiter.hand_over(1_000), 1_000)
+    limiter.close(OTHER, 1_900)
+    limiter.open(OTHER, limiter.hand_over(2_000), 2_000)
+    limiter.take(OTHER, 2_000)
+    assert limiter.answered(OTHER, 2_000, 2_010).count(OTHER) == 2
+    assert [3_016, 3_999, 3_999] == limiter._rooms[OTHER].releases(2_010)
+    limiter.close(OTHER, 4_000)
+    limiter.open(OTHER, limiter.hand_over(4_000), 4_000)
+    assert [63_999] * 2 == limiter._rooms[OTHER].releases(4_000)  # those that are over stay so
 
 
 def test_a_hand_over_that_is_over_costs_nothing() -> None:

@@ -1,12 +1,24 @@
 """Which offsets are answered, and which one to commit (design §4)."""
 
+import bisect
+import random
+
 import pytest
-from hypothesis import given
+from hypothesis import settings
 from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from consumer.core.answered import ANSWERED_OFFSETS_MAX
+from consumer.core.metadata import TextLimit, decode_metadata, draft_metadata
 from consumer.core.progress import TRIM_BYTES, Progress
-from tests.core.builders import PROPERTY
+from tests.core.builders import EXAMPLES, make_metadata
 
 
 def answered_by(progress: Progress) -> set[int]:
@@ -89,6 +101,18 @@ def test_a_gap_without_end_costs_neither_bytes_nor_time() -> None:
     assert bits_set_up_to(progress) <= 2
     progress.answer([far])
     assert far + 3 == progress.offset
+
+
+def test_an_offset_at_the_horizon_itself_waits_until_that_moves() -> None:
+    """It is the first that cannot be answered yet, and it is not forgotten."""
+    progress = Progress(0)
+    progress.read([0, ANSWERED_OFFSETS_MAX - 1, ANSWERED_OFFSETS_MAX], ANSWERED_OFFSETS_MAX + 1)
+    progress.answer([0, ANSWERED_OFFSETS_MAX - 1])
+    assert ANSWERED_OFFSETS_MAX == progress.offset == progress.horizon
+    progress.trim()
+    assert ANSWERED_OFFSETS_MAX == progress.offset < progress.horizon
+    progress.answer([ANSWERED_OFFSETS_MAX])
+    assert ANSWERED_OFFSETS_MAX + 1 == progress.offset
 
 
 def test_a_gap_without_end_at_the_end_of_a_read_is_passed_over_too() -> None:
@@ -195,29 +219,115 @@ def test_little_is_not_trimmed() -> None:
     assert len(progress._bits) == 100
 
 
-@PROPERTY
-@given(
-    start=st.integers(0, 50),
-    steps=st.lists(st.tuples(st.booleans(), st.booleans()), max_size=200),
-    trims=st.booleans(),
-)
-def test_any_set_of_answers_is_told_exactly(
-    start: int, steps: list[tuple[bool, bool]], *, trims: bool
-) -> None:
-    """Whatever is a gap, pending or answered: offset and map say just that, and come back so."""
-    records = [start + n for n, (is_record, _) in enumerate(steps) if is_record]
-    answers = [start + n for n, step in enumerate(steps) if step == (True, True)]
-    end = start + len(steps)
-    progress = Progress(start)
-    progress.read(records, end)
-    progress.answer(reversed(answers))
-    if trims:
-        progress.trim()
-    pending = set(records) - set(answers)
-    assert min(pending, default=end) == progress.offset
-    assert set(range(end)) - pending == answered_by(progress)
-    again = Progress(progress.offset, progress.bitmap())
-    again.read(sorted(pending), max(end, again.position))
-    assert answered_by(progress) == answered_by(again)
-    progress.withdraw(answers)
-    assert set(range(end)) - set(records) == answered_by(progress)
+GAPS = st.sampled_from((*[0] * 12, 1, 5, 8 * TRIM_BYTES))
+
+
+class Partition(RuleBasedStateMachine):
+    """A log that is read, answered in cuts and handed over, beside the plainest account of it.
+
+    All of it lies below the horizon, which has tests of its own above.
+    The account: where its records are, which of them are answered in a cut that is committed, and
+    which in the one that is open.
+    """
+
+    @initialize(start=st.integers(0, 10**6))
+    def begin(self, start: int) -> None:
+        """The group starts in the midst of a log."""
+        self.log: list[int] = []
+        self.end = self.position = start
+        self.answered: set[int] = set()
+        self.cut: list[int] = []
+        self.inherited = b"", start
+        self.progress = Progress(start)
+
+    def pending(self) -> list[int]:
+        """What was read and wants an answer, or an end of the cut that holds it."""
+        read = self.log[: bisect.bisect_left(self.log, self.position)]
+        return [offset for offset in read if offset not in self.answered]
+
+    def is_inherited(self, offset: int) -> bool:
+        """Whether the predecessor's map calls it answered."""
+        bitmap, base = self.inherited
+        index, bit = divmod(offset - base, 8)
+        return 0 <= index < len(bitmap) and bool(bitmap[index] >> bit & 1)
+
+    @rule(gaps=st.lists(GAPS, min_size=1, max_size=12), behind=GAPS, count=st.integers(1, 20))
+    def produce(self, gaps: list[int], behind: int, count: int) -> None:
+        """Records come, with offsets left out before them and behind the last, and are read."""
+        for gap in gaps:
+            self.log.append(self.end + gap)
+            self.end += gap + 1
+        self.end += behind
+        self.read(count)
+
+    @rule(count=st.integers(1, 20))
+    def read(self, count: int) -> None:
+        """So many records, of which those that the map calls answered are passed over."""
+        first = bisect.bisect_left(self.log, self.position)
+        ahead = self.log[first : first + count]
+        following = self.log[first + count : first + count + 1]
+        end = following[0] if following else self.end
+        fresh = [offset for offset in ahead if not self.is_inherited(offset)]
+        assert fresh == [offset for offset in ahead if offset not in self.answered]
+        self.progress.read(fresh, end)
+        self.position = end
+
+    @precondition(lambda self: not self.cut)
+    @rule(share=st.sampled_from((0.1, 0.5, 0.9, 1.0)), seed=st.integers(0, 2**32))
+    def answer(self, share: float, seed: int) -> None:
+        """A cut is made of some answers."""
+        dice = random.Random(seed)
+        self.cut = [offset for offset in self.pending() if dice.random() < share]
+        self.progress.answer(self.cut)
+
+    @precondition(lambda self: self.cut)
+    @rule(commits=st.booleans())
+    def end_cut(self, *, commits: bool) -> None:
+        """The cut is committed, or aborted."""
+        if commits:
+            self.answered.update(self.cut)
+            self.progress.trim()
+        else:
+            self.progress.withdraw(self.cut)
+        self.cut = []
+
+    @precondition(lambda self: not self.cut)
+    @rule()
+    def hand_over(self) -> None:
+        """The next owner has the committed offset and the text beside it, and nothing else."""
+        offset = self.progress.offset
+        reach = max([offset, *self.answered]) + 1
+        bitmap = self.progress.bitmap(reach)
+        text = draft_metadata(make_metadata(answered=bitmap), TextLimit()).text(TextLimit())
+        read = bitmap if text is None else decode_metadata(text).answered
+        self.inherited = read, offset // 8 * 8
+        self.progress = Progress(offset, read)
+        self.position = offset
+
+    @invariant()
+    def the_offset_to_commit_is_the_oldest_pending(self) -> None:
+        """Or where nothing is pending, the end of what is known to be answered."""
+        pending = [offset for offset in self.pending() if offset not in self.cut]
+        expected = min(pending, default=self.position)
+        if not pending and self.is_inherited(expected):
+            bitmap, base = self.inherited
+            open_bits = ~int.from_bytes(bitmap, "little") >> expected - base
+            expected += (open_bits & -open_bits).bit_length() - 1
+        assert expected == self.progress.offset
+
+    @invariant()
+    def the_map_says_of_every_offset_what_became_of_it(self) -> None:
+        """A zero for each that is pending, a one for all others that were read."""
+        base = self.progress.offset // 8 * 8
+        bits = int.from_bytes(self.progress.bitmap(), "little")
+        shown = [one for one in self.pending() if one not in self.cut]
+        assert not any(bits >> one - base & 1 for one in shown)
+        read = max(0, self.position - base)
+        assert read - len(shown) == (bits & (1 << read) - 1).bit_count()
+
+
+@pytest.mark.timeout(600)  # a story that fails is made short for up to five minutes
+def test_offset_and_map_say_exactly_what_is_answered() -> None:
+    """Through reads, cuts, aborts, trims and hand-overs in any order."""
+    stories = settings(max_examples=EXAMPLES // 2, stateful_step_count=30)
+    run_state_machine_as_test(Partition, settings=stories)

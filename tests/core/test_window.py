@@ -1,6 +1,5 @@
 """The pending gifts of a room and game, and when to ask about them (design §6)."""
 
-import math
 from dataclasses import dataclass, field
 
 import pytest
@@ -12,7 +11,7 @@ from consumer.core.hazard import AGE_BORDERS_MS, AGE_CLASSES, PRIOR, Hazard, age
 from consumer.core.lease import Lease
 from consumer.core.model import CheckRules
 from consumer.core.window import Window
-from tests.core.builders import NOW_MS, PROPERTY, RULES, make_gift, make_window_key
+from tests.core.builders import NOW_MS, RULES, WALL_MS, make_gift, make_window_key, waiting
 
 PRICE_MS = RULES.request_price_ms
 UPTIME_MS = 400 * 24 * 3_600 * 1_000
@@ -38,20 +37,6 @@ def add(window: Window, *msg_ids: str, now_ms: int = NOW_MS) -> list[Gift]:
 
 
 # --- when ---------------------------------------------------------------------------------------
-
-
-def waiting(gifts: list[Gift], hazard: Hazard, now_ms: int) -> float:
-    """What the gifts that are not in flight have collected: the definition, gift by gift."""
-    collected = []
-    for gift in gifts:
-        if gift.in_flight:
-            continue
-        if now_ms >= gift.proof_ms:
-            collected.append(float(now_ms - max(gift.since_ms, gift.proof_ms)))
-        else:
-            rate = hazard.rates_per_ms[age_class(now_ms - gift.start_ms)]
-            collected.append(rate * (now_ms - gift.since_ms) ** 2 / 2)
-    return math.fsum(collected)
 
 
 def test_a_lone_gift_is_asked_about_when_its_waiting_is_worth_a_request() -> None:
@@ -184,6 +169,7 @@ class Story:
     now_ms: int
     window: Window = field(default_factory=make_window)
     gifts: list[Gift] = field(default_factory=list)
+    count: int = 0
 
     def step(self, what: str, number: int) -> None:
         """One thing happens, perhaps after some time."""
@@ -197,14 +183,32 @@ class Story:
                 proofs = [g.proof_ms for g in self.gifts if g.proof_ms > self.now_ms]
                 self.now_ms = max(self.now_ms, min(proofs, default=0) + number % 3 - 1)
             case "add":
-                gift = make_gift(msg_id=f"m{len(self.gifts)}", now_ms=self.now_ms)
-                self.gifts.append(gift)
-                self.window.add(gift, self.now_ms)
+                self._add(0)
+            case "late":
+                self._add(number * number % 40_000)
             case "take":
                 self.window.advance(self.now_ms)
                 self.window.take(1 + number % 5, PRIOR, self.now_ms)
+            case "withdraw":
+                for gift in [gift for gift in self.gifts if not gift.in_flight][:1]:
+                    self.window.withdraw(gift)
+                    self.window.remove(gift)
+                    self.gifts.remove(gift)
             case "decide" | "answer" | "fail":
                 self._end(what, number)
+
+    def _add(self, age_ms: int) -> None:
+        """A gift arrives that was sent so long ago; every third MsgId comes twice."""
+        self.count += 1
+        wall_ms = WALL_MS + self.count * 1_000
+        gift = make_gift(
+            msg_id=f"m{self.count - (self.count % 3 == 0)}",
+            sent_at=wall_ms - age_ms,
+            now_ms=self.now_ms,
+            wall_ms=wall_ms,
+        )
+        self.gifts.append(gift)
+        self.window.add(gift, self.now_ms)
 
     def _end(self, what: str, number: int) -> None:
         in_flight = [gift for gift in self.gifts if gift.in_flight][: 1 + number % 5]
@@ -213,6 +217,8 @@ class Story:
                 self.window.remove(gift)
                 self.gifts.remove(gift)
             return
+        for gift in in_flight:
+            gift.asked = True
         since_ms = self.now_ms - number if what == "answer" else None
         self.window.give_back(in_flight, since_ms)
 
@@ -220,7 +226,10 @@ class Story:
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(
-            ["pass", "border", "border", "proof", "add", "add", "take", "decide", "answer", "fail"]
+            (
+                *("pass", "border", "border", "proof", "add", "add", "late", "late"),
+                *("take", "take", "decide", "answer", "fail", "withdraw"),
+            )
         ),
         st.integers(0, 3_000),
     ),
@@ -228,7 +237,6 @@ STEPS = st.lists(
 )
 
 
-@PROPERTY
 @given(steps=STEPS, uptime_ms=st.sampled_from([0, NOW_MS, UPTIME_MS]))
 def test_sums_agree_with_the_definition(steps: list[tuple[str, int]], uptime_ms: int) -> None:
     """What the window knows without touching its gifts is what each of them has collected."""
@@ -239,7 +247,20 @@ def test_sums_agree_with_the_definition(steps: list[tuple[str, int]], uptime_ms:
         expected = waiting(story.gifts, PRIOR, story.now_ms)
         found = story.window._polynomial(PRIOR, story.now_ms)[0]
         assert pytest.approx(expected, rel=1e-12, abs=1e-12) == found
-        assert sum(not gift.in_flight for gift in story.gifts) == story.window.waiting_count
+        count_and_find(story.gifts, story.window)
+
+
+def count_and_find(gifts: list[Gift], window: Window) -> None:
+    """What a window says of its gifts is so."""
+    rest = [gift for gift in gifts if not gift.in_flight]
+    unasked = [gift for gift in rest if not gift.asked]
+    assert (len(rest), len(unasked)) == (window.waiting_count, window.unasked_count)
+    assert set(gifts) == set(window)
+    assert bool(gifts) == bool(window)
+    for gift in gifts:
+        assert gift is window.find(gift.read.sent.msg_id, gift.read.sent.sent_at)
+    assert next((gift for gift in gifts if not gift.asked), None) is window.oldest_unasked()
+    assert (window.oldest_waiting() in rest) is bool(rest)
 
 
 def test_a_decided_gift_s_next_border_is_no_reason_to_look_again() -> None:
@@ -253,7 +274,6 @@ def test_a_decided_gift_s_next_border_is_no_reason_to_look_again() -> None:
     assert next_border_ms == story.window.ask_at(RISING, 1e9, story.now_ms)
 
 
-@PROPERTY
 @given(
     steps=STEPS,
     uptime_ms=st.sampled_from([0, NOW_MS, UPTIME_MS]),

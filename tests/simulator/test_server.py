@@ -189,30 +189,6 @@ async def test_a_stalled_server_takes_everything_in_afterwards(server: Simulator
     assert all(arrival.time_us >= resumed_us for arrival in server.simulator.arrivals)
 
 
-@pytest.mark.parametrize(
-    ("fault", "status", "content"),
-    [
-        (Fault(kind=Kind.STATUS), "503", "text/html"),
-        (Fault(kind=Kind.STATUS, status=200), "200", "text/html"),
-        (Fault(kind=Kind.STATUS, status=599), "599", "text/html"),
-        (Fault(kind=Kind.STATUS, status=429, retry_after="7"), "429", "text/html"),
-        (Fault(kind=Kind.CODE, code=1), "200", "application/json"),
-    ],
-)
-async def test_answers_of_a_gateway_are_arrivals_too(
-    server: SimulatorServer, fault: Fault, status: str, content: str
-) -> None:
-    """A gateway's answer is HTML with its status; the vendor's own is always 200 and JSON."""
-    with server.simulator.faults.holding(fault):
-        headers, body = await ask(server)
-    (arrival,) = server.simulator.arrivals
-    vendors = fault.kind is Kind.CODE
-    assert (status, content) == (headers["status"], headers["Content-Type"])
-    assert fault.retry_after == headers.get("Retry-After")
-    assert (1 if vendors else None) == arrival.code
-    assert vendors == (body[:1] == b"{")
-
-
 async def test_a_reset_comes_after_the_arrival_and_an_outage_before(
     server: SimulatorServer,
 ) -> None:

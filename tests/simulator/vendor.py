@@ -13,16 +13,18 @@ NONCE = "4fd24687296dd9f3"
 NOW_MS = 1_790_000_000_000
 
 
-def target(now_ms: int = NOW_MS, **changed: str | None) -> bytes:
+def target(
+    now_ms: int = NOW_MS, *, app_id: int = APP_ID, secret: str = SECRET, **changed: str | None
+) -> bytes:
     """Return a signed request target; `changed` parameters are not signed anew, None omits one."""
     timestamp_s = now_ms // 1000
     parameters: dict[str, str | None] = {
         "Action": "DescribeDanmakuMsgResults",
-        "AppId": str(APP_ID),
+        "AppId": str(app_id),
         "SignatureNonce": NONCE,
         "Timestamp": str(timestamp_s),
         "SignatureVersion": "2.0",
-        "Signature": signature(APP_ID, NONCE, SECRET, timestamp_s),
+        "Signature": signature(app_id, NONCE, secret, timestamp_s),
     }
     parameters.update(changed)
     given = {name: value for name, value in parameters.items() if value is not None}

@@ -39,6 +39,9 @@ def options() -> tuple[Options, argparse.Namespace]:
         help="of these, rounds with a SIGKILL without return, which take a minute (3)",
     )  # fmt: skip
     parser.add_argument("--rate", type=float, default=500, help="gifts a second (500)")
+    parser.add_argument(
+        "--alone-rate", type=float, metavar="R", help="the same, in those rounds (as --rate)"
+    )
     parser.add_argument("--rooms", type=int, default=100, help="they are sent into (100)")
     parser.add_argument(
         "--every", type=float, nargs=2, default=(2.0, 6.0), metavar="S",
@@ -58,6 +61,7 @@ def options() -> tuple[Options, argparse.Namespace]:
             alone=args.alone,
             alone_away=args.alone_away,
             rate=args.rate,
+            alone_rate=args.alone_rate or args.rate,
             rooms=args.rooms,
             every_s=(least, most),
         ),

@@ -3,10 +3,11 @@
 import asyncio
 import signal
 import sys
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from consumer.simulator import Fault as ApiFault
 from consumer.simulator import Kind as ApiKind
@@ -14,8 +15,12 @@ from tests.chaos.plan import Fault, Kind
 from tests.chaos.proxy import Proxy
 from tests.chaos.scene import Scene
 
-PASSES_ON_S = 20.0
+PASSES_ON_S: Final = 20.0
 """A rolling restart waits at most so long for each pod, amid other faults."""
+
+READY_FOR_S: Final = 3.0
+"""So long a pod is ready before the next one is restarted: `minReadySeconds` of a StatefulSet. It is
+what a hand-over takes; else rooms change hands anew before the last hand-over is through."""
 
 
 class Injected(NamedTuple):
@@ -48,7 +53,8 @@ class Injector:
 
     async def inject(self, fault: Fault) -> None:
         """One, now."""
-        print(f"{fault.at_s:6.1f} s  {fault.kind}, {fault.hold_s:.1f} s", file=sys.stderr)
+        clock = time.strftime("%H:%M:%S", time.gmtime(self.scene.now_us() / 1_000_000))
+        print(f"{clock}  {fault.kind}, {fault.hold_s:.1f} s", file=sys.stderr, flush=True)
         await self._acts()[fault.kind](fault)
 
     def _acts(self) -> dict[Kind, Callable[[Fault], Awaitable[None]]]:
@@ -119,6 +125,7 @@ class Injector:
                     await pod.restart()
             except TimeoutError:
                 self.missed[fault.kind] += 1
+            await asyncio.sleep(READY_FOR_S)
 
     async def _scale(self, fault: Fault) -> None:
         self._note(fault.kind, None)

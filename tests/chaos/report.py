@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from consumer.adapters.kafka.config import KafkaConfig
+from consumer.demo.percentiles import Percentiles
 from consumer.demo.summary import ROOM_REQUESTS_PER_SECOND_MAX
 from tests.chaos.plan import Kind
 
@@ -23,7 +24,7 @@ BOUNDS_S: Final[Mapping[Kind, float]] = {
     Kind.TERM: 2.0,
     Kind.ROLL: 3.0,
 }
-"""From the fault until results of the last room flow again; for `KILL_AND_STAY` outside of an open
+"""From the fault until results of the rooms concerned flow again (`Recovery.judged_s`); for `KILL_AND_STAY` outside of an open
 transaction, else `OPEN_BOUND_S`."""
 
 
@@ -38,9 +39,18 @@ class Recovery(NamedTuple):
     open_transaction: bool = False
 
     @property
-    def longest_s(self) -> float:
-        """Of all rooms; 0 if none was concerned."""
-        return max(self.rooms_s, default=0.0)
+    def judged_s(self) -> float:
+        """What the bound is for.
+
+        A room's longest wait is more than the time until its first result; in 5 % of the rooms it
+        may be a straggler's, which are late without any fault, too. A rolling restart has none to
+        spare: it must leave no gap for any room.
+        """
+        if not self.rooms_s:
+            return 0.0
+        return (
+            max(self.rooms_s) if self.kind is Kind.ROLL else Percentiles.of(self.rooms_s).p95 or 0.0
+        )
 
     @property
     def bound_s(self) -> float:
@@ -95,9 +105,9 @@ class Report:
             ),
         }
         late = (
-            f"{each.kind}: a room waited {each.longest_s:.1f} s, allowed are {each.bound_s:.0f}"
+            f"{each.kind}: rooms waited {each.judged_s:.1f} s, allowed are {each.bound_s:.0f}"
             for each in self.alone
-            if each.longest_s > each.bound_s
+            if each.judged_s > each.bound_s
         )
         sentences = (sentence for sentence, holds in broken.items() if holds)
         return (*sentences, *late, *self.needed_a_person, *self.failures)
@@ -168,14 +178,9 @@ class Report:
 
 def percentiles(waits: Sequence[float]) -> dict[str, float | int | None]:
     """Of waits in seconds, ascending or not."""
-    ordered = sorted(waits)
-
-    def at(share: float) -> float | None:
-        return (
-            round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 2) if ordered else None
-        )
-
-    return {"rooms": len(ordered), "p50": at(0.5), "p95": at(0.95), "max": at(1.0)}
+    in_ms = Percentiles.of(wait * 1_000 for wait in waits)
+    p50, p95 = (None if each is None else each / 1_000 for each in in_ms[:2])
+    return {"rooms": len(waits), "p50": p50, "p95": p95, "max": max(waits, default=None)}
 
 
 def _cells(waits: Mapping[str, float | int | None]) -> str:

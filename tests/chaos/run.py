@@ -29,8 +29,6 @@ PAUSE_S: Final = 5.0
 
 SETTLE_S: Final = 180.0
 CALL_S: Final = 10.0
-DAY_MS: Final = 24 * 3_600_000
-
 _LATEST: Final[OffsetSpec] = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
 
@@ -55,15 +53,12 @@ async def run(options: Options, folder: Path) -> Report:
         injector = Injector(scene)
         faults = plan(options.seed, options.duration_s, options.every_s)
         say(f"{len(faults)} faults in {options.duration_s:.0f} s, {options.rate:.0f} gifts/s")
-        sending = asyncio.create_task(scene.load.run(DAY_MS))
-        try:
+        async with scene.sending(options.rate, "mixed"):
             await asyncio.sleep(WARM_S)
             await injector.run(faults)
             mixed = len(injector.injected)
+        async with scene.sending(options.alone_rate, "alone"):
             alone = await _alone(scene, injector)
-        finally:
-            sending.cancel()
-            await asyncio.gather(sending, return_exceptions=True)
         say("no more gifts; every one must get its result")
         await scene.settle(SETTLE_S)
         await asyncio.gather(*(pod.close() for pod in scene.pods))
@@ -95,7 +90,6 @@ async def _alone(scene: Scene, injector: Injector) -> list[Recovery]:
         await scene.all_ready()
         await asyncio.sleep(pause_s)
         recoveries.append(await _measured(scene, injector, fault))
-        say(f"          a room waited up to {recoveries[-1].longest_s:.2f} s")
         pause_s = PAUSE_S
     return recoveries
 
@@ -114,9 +108,20 @@ async def _measured(scene: Scene, injector: Injector, fault: Fault) -> Recovery:
     kind, at_us, partitions = injector.injected[done]
     # A rolling restart strikes one room after the other: all that was due meanwhile counts.
     until_us = DUE_WITHIN_US + (ended_us if kind is Kind.ROLL else at_us)
-    return Recovery(
-        kind, tuple(scene.waits.of_rooms(at_us, until_us, partitions)), open_transaction
-    )
+    rooms = scene.waits.of_rooms(at_us, until_us, partitions)
+    for room, waited_s in list(rooms.items())[-1:]:
+        say(f"          {room} waited {waited_s:.2f} s, {_asked(scene, room, at_us, waited_s)}")
+    return Recovery(kind, tuple(rooms.values()), open_transaction)
+
+
+def _asked(scene: Scene, room_id: str, from_us: int, seconds: float) -> str:
+    """When the API was asked about a room meanwhile: where a long wait comes from."""
+    asked_s = [
+        (arrival.time_us - from_us) / 1_000_000
+        for arrival in scene.simulator.arrivals
+        if arrival.room_id == room_id and 0 <= arrival.time_us - from_us <= seconds * 1_000_000
+    ]
+    return "asked at " + ", ".join(f"{at_s:.2f}" for at_s in asked_s)
 
 
 def _held_back(scene: Scene, partitions: frozenset[int]) -> bool:
@@ -153,7 +158,8 @@ def _report(scene: Scene, injector: Injector, found: Found) -> Report:
     mixed: defaultdict[Kind, list[float]] = defaultdict(list)
     for kind, at_us, partitions in injector.injected[: found.mixed_count]:
         if kind in BOUNDS_S:
-            mixed[kind] += scene.waits.of_rooms(at_us, at_us + DUE_WITHIN_US, partitions)
+            rooms = scene.waits.of_rooms(at_us, at_us + DUE_WITHIN_US, partitions)
+            mixed[kind] += rooms.values()
     return Report(
         seed=scene.options.seed,
         rate=scene.options.rate,
@@ -166,7 +172,7 @@ def _report(scene: Scene, injector: Injector, found: Found) -> Report:
         false_reasons=ledger.false_reasons,
         requests=scene.simulator.arrivals.count,
         room_requests_per_second_max=scene.simulator.arrivals.room_requests_per_second_max(),
-        load_late_ms_max=scene.load.late_us_max // 1_000,
+        load_late_ms_max=scene.load_late_ms_max,
         exits={pod.name: tuple(pod.exits) for pod in scene.pods},
         needed_a_person=tuple(
             f"{pod.name} ended with {code}; the end of its log:\n{pod.log_tail()}"

@@ -11,7 +11,7 @@ import aiohttp
 import yaml
 
 from consumer.adapters.avro import decode_result, encode_sent
-from consumer.core.model import GiftResult
+from consumer.core.model import GiftResult, GiftSent
 from consumer.demo.kafka_broker import free_ports
 from consumer.demo.load import Load, ProducedGift, planned_gifts
 from consumer.demo.producer import GiftProducer
@@ -39,6 +39,7 @@ PARTITIONS: Final = 12
 TIMEOUT_MS: Final = 10_000
 SETTLE_MS: Final = 1_000
 READY_S: Final = 90.0
+DAY_MS: Final = 24 * 3_600_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +54,7 @@ class Options:
     alone: int = 4
     alone_away: int = 3
     rate: float = 500.0
+    alone_rate: float = 500.0
     rooms: int = 100
     every_s: tuple[float, float] = (2.0, 6.0)
 
@@ -69,13 +71,39 @@ class Scene:
     pods: tuple[Pod, ...]
     ledger: Ledger
     waits: Waits
-    load: Load
+    produce: Callable[[GiftSent], None]
     changed: asyncio.Event
     failures: list[str] = field(default_factory=list)
+    load_late_ms_max: int = 0
 
     def now_us(self) -> int:
         """Unix time, as load and reader take it."""
         return self.simulator.clock_us()
+
+    @asynccontextmanager
+    async def sending(self, rate: float, name: str) -> AsyncIterator[None]:
+        """Gifts are sent within the block, so many a second; none of another name is the same."""
+        plan = planned_gifts(
+            app_id=APP_ID, rate=rate, rooms=self.options.rooms, seed=self.options.seed, name=name
+        )
+        load = Load(
+            plan,
+            truth=self.simulator.truth,
+            produce=self.produce,
+            clock_us=self.simulator.clock_us,
+            on_produced=self._produced,
+        )
+        task = asyncio.create_task(load.run(DAY_MS))
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            self.load_late_ms_max = max(self.load_late_ms_max, load.late_us_max // 1_000)
+
+    def _produced(self, produced: ProducedGift) -> None:
+        self.ledger.produced(produced)
+        self.waits.produced(produced)
 
     async def all_ready(self) -> None:
         """Wait until the pods own all partitions between them."""
@@ -125,10 +153,6 @@ async def open_scene(options: Options, folder: Path) -> AsyncIterator[Scene]:
             waits.visible(*visible)
         changed.set()
 
-    def on_produced(produced: ProducedGift) -> None:
-        ledger.produced(produced)
-        waits.produced(produced)
-
     def fail(reason: object) -> None:
         failures.append(f"the watcher itself failed: {reason}")
         changed.set()
@@ -156,13 +180,6 @@ async def open_scene(options: Options, folder: Path) -> AsyncIterator[Scene]:
             topics.gift_sent, {**client, "linger.ms": 5}, encode=encode_sent, on_error=fail
         )
         stack.enter_context(producer)
-        load = Load(
-            planned_gifts(app_id=APP_ID, rate=options.rate, rooms=options.rooms, seed=options.seed),
-            truth=simulator.truth,
-            produce=producer.produce,
-            clock_us=simulator.clock_us,
-            on_produced=on_produced,
-        )
         http = await stack.enter_async_context(
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2))
         )
@@ -172,7 +189,17 @@ async def open_scene(options: Options, folder: Path) -> AsyncIterator[Scene]:
         )
         await stack.enter_async_context(_supervised(pods))
         scene = Scene(
-            options, cluster, topics, simulator, api, pods, ledger, waits, load, changed, failures
+            options,
+            cluster,
+            topics,
+            simulator,
+            api,
+            pods,
+            ledger,
+            waits,
+            producer.produce,
+            changed,
+            failures,
         )
         await scene.all_ready()
         yield scene

@@ -54,8 +54,8 @@ class Waits:
 
     def of_rooms(
         self, from_us: int, until_us: int, partitions: Collection[int] | None = None
-    ) -> list[float]:
-        """The longest wait of each room, in seconds, for results due in this time.
+    ) -> dict[str, float]:
+        """The longest wait of each room, in seconds, for results due in this time; ascending.
 
         Of these partitions' rooms, or of all; rooms for which nothing was due are left out.
         """
@@ -66,4 +66,5 @@ class Waits:
             if each.visible_us >= from_us and each.due_us < until_us:
                 waited_us = each.visible_us - max(each.due_us, from_us)
                 longest[each.room_id] = max(longest[each.room_id], waited_us)
-        return sorted(waited / 1_000_000 for waited in longest.values())
+        waits = ((room, waited / 1_000_000) for room, waited in longest.items())
+        return dict(sorted(waits, key=lambda wait: wait[1]))

@@ -1,8 +1,8 @@
 """Consumers under a supervisor, as Kubernetes is one: whatever ends is started again.
 
 A pod is a name; its process comes and goes. Each end is noted with its exit code: 0 after a
-SIGTERM and a killed one's −9 are in order, 70 asks for a restart and gets it; anything else would
-have needed a person.
+SIGTERM (−15 if that came before the process had looked for it) and a killed one's −9 are in order,
+70 asks for a restart and gets it; anything else would have needed a person.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ RESTART_S: Final = 0.2
 STOP_S: Final = 20.0
 ASK_EVERY_S: Final = 0.05
 
-IN_ORDER: Final = frozenset({0, -signal.SIGKILL, 70})
+IN_ORDER: Final = frozenset({0, -signal.SIGTERM, -signal.SIGKILL, 70})
 """Exit codes after which a supervisor's restart is all there is to do."""
 
 

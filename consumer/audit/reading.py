@@ -35,7 +35,9 @@ BATCH_MAX: Final = 5_000
 """Messages handed on at once."""
 
 QUEUE_KIB: Final = 16_384
-"""What the client may hold of messages not yet handed on: a part of the audit's bounded memory."""
+FETCH_BYTES: Final = 4_000_000
+"""What the client may hold of messages not yet handed on, and what one answer may add to it, packed:
+a part of the audit's bounded memory."""
 
 POLL_S: Final = 0.5
 REQUEST_S: Final = 15.0
@@ -190,6 +192,7 @@ def open_reader(config: KafkaConfig, clock: Clock) -> Iterator[AuditReader]:
                     "enable.partition.eof": True,
                     "auto.offset.reset": "error",  # a gap would look like missing answers
                     "queued.max.messages.kbytes": QUEUE_KIB,
+                    "fetch.max.bytes": FETCH_BYTES,
                     "fetch.wait.max.ms": 50,  # so long is the end of a log waited for
                     "fetch.queue.backoff.ms": 20,  # the default stalls a full queue for a second
                 },

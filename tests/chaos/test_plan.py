@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.chaos.cluster import coordinating_partition
+from tests.chaos.cluster import COORDINATOR_PARTITIONS, coordinating_partition
 from tests.chaos.plan import BROKERS, PODS, Kind, plan
 
 TEN_MINUTES_S = 600.0
@@ -57,9 +57,14 @@ def test_ten_minutes_hold_every_kind_of_fault_for_most_seeds() -> None:
 
 @pytest.mark.parametrize(
     ("name", "java_hash"),
-    [("", 0), ("a", 97), ("giftcheck", 35_612_345), ("chaos", 94_623_700)],
+    [
+        ("", 0),
+        ("a", 97),
+        ("chaos", 94_623_616),
+        ("Hello, World!", 1_498_789_909),
+        ("polygenelubricants", 0),  # its hash is the lowest number, which has no positive
+    ],
 )
 def test_a_coordinator_is_found_as_kafka_finds_it(name: str, java_hash: int) -> None:
     """By Java's hash of the name, as `Utils.abs(hashCode) % partitions`."""
-    if name != "giftcheck":
-        assert java_hash % 4 == coordinating_partition(name)
+    assert java_hash % COORDINATOR_PARTITIONS == coordinating_partition(name)

@@ -1,10 +1,11 @@
 """The proxy harms as it is told, and otherwise passes every byte on."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 
 import pytest
+import uvloop
 
 from tests.chaos.proxy import Proxy
 
@@ -157,3 +158,20 @@ def halving(seed: int) -> Proxy:
     proxy = Proxy(1, seed=seed)
     proxy.halved_share = 0.5
     return proxy
+
+
+@pytest.mark.parametrize(
+    "behaves",
+    [
+        test_everything_passes_in_order,
+        test_slowing_delays_both_directions_and_keeps_the_order,
+        test_what_is_held_passes_when_the_holding_ends,
+        test_nobody_gets_through_while_it_refuses,
+    ],
+)
+def test_it_does_so_on_the_loop_that_chaos_uses(
+    behaves: Callable[[], Coroutine[None, None, None]],
+) -> None:
+    """Uvloop begins to read at another moment than asyncio (seen: nothing passed)."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
+        loop.run(behaves())

@@ -34,6 +34,7 @@ from consumer.errors import ConfigurationError, GiftcheckError, RestartNeeded
 BATCH_MAX: Final = 5_000
 """Messages handed on at once."""
 
+QUEUED_MESSAGES: Final = 20_000
 QUEUE_KIB: Final = 16_384
 FETCH_BYTES: Final = 4_000_000
 """What the client may hold of messages not yet handed on, and what one answer may add to it, packed:
@@ -191,6 +192,7 @@ def open_reader(config: KafkaConfig, clock: Clock) -> Iterator[AuditReader]:
                     "enable.auto.commit": False,
                     "enable.partition.eof": True,
                     "auto.offset.reset": "error",  # a gap would look like missing answers
+                    "queued.min.messages": QUEUED_MESSAGES,
                     "queued.max.messages.kbytes": QUEUE_KIB,
                     "fetch.max.bytes": FETCH_BYTES,
                     "fetch.wait.max.ms": 50,  # so long is the end of a log waited for

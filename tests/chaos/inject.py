@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from consumer.demo.kafka_broker import KafkaBroker
+from consumer.errors import ConfigurationError
 from consumer.simulator import Fault as ApiFault
 from consumer.simulator import Kind as ApiKind
 from tests.chaos.plan import Fault, Kind
@@ -17,6 +19,8 @@ from tests.chaos.scene import Scene
 
 PASSES_ON_S: Final = 20.0
 """A rolling restart waits at most so long for each pod, amid other faults."""
+
+BROKER_STARTS_MAX: Final = 5
 
 READY_FOR_S: Final = 3.0
 """So long a pod is ready before the next one is restarted: `minReadySeconds` of a StatefulSet. It is
@@ -143,13 +147,24 @@ class Injector:
         self._note(fault.kind)
         await asyncio.to_thread(broker.kill)
         await asyncio.sleep(fault.hold_s)
-        await asyncio.to_thread(broker.start)
+        await self._bring_back(broker)
 
     async def _restart_broker(self, fault: Fault) -> None:
         broker = self.scene.cluster.brokers[fault.target]
         self._note(fault.kind)
         await asyncio.to_thread(broker.stop)
         await asyncio.sleep(fault.hold_s)
+        await self._bring_back(broker)
+
+    async def _bring_back(self, broker: KafkaBroker) -> None:
+        """Start it, again if need be: brokers are supervised, too (seen: one ended at its start)."""
+        for _ in range(BROKER_STARTS_MAX - 1):
+            try:
+                await asyncio.to_thread(broker.start)
+            except ConfigurationError:
+                await asyncio.to_thread(broker.kill)
+            else:
+                return
         await asyncio.to_thread(broker.start)
 
     async def _broker_of(self, fault: Fault) -> int:

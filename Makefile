@@ -7,7 +7,7 @@ STAMP := .venv/.installed
 # release of something locked and refuse it for its missing hash.
 PIP_INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --no-deps
 
-.PHONY: help install demo test test-rules test-rest bench check format lock clean
+.PHONY: help install demo test test-rules test-rest bench chaos check format lock clean
 
 help:           ## show this
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: [^#]*##/:/' | column -t -s:
@@ -37,6 +37,9 @@ endif
 
 bench: install  ## speed, CPU and memory on a real Kafka, beside a plain loop (3 minutes; ARGS="--json")
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+chaos: install  ## kill, cut and stall real brokers and consumers (15 minutes; ARGS="--seed 7 --json")
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 # The rules read no clock: they may take what the other tests leave of the machine.
 test-rules:

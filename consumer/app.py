@@ -141,6 +141,7 @@ def instance_name(settings: Settings) -> str:
 
 
 async def _consume(settings: Settings, clock: Clock, *, embedded_broker: bool) -> None:
+    began_ms = clock.now_ms()
     instance = instance_name(settings)
     apps = ServerSecrets(settings.apps)
     writers = read_writer_schemas(
@@ -149,7 +150,12 @@ async def _consume(settings: Settings, clock: Clock, *, embedded_broker: bool) -
         settings.format.result_schema_id if settings.format.output == "confluent" else None,
     )
     core = Scheduler(
-        check_rules(settings), instance=instance, hazards=LearnedHazards(), jitter=random.random
+        check_rules(settings),
+        instance=instance,
+        hazards=LearnedHazards(),
+        jitter=random.random,
+        # A dynamic member's name is a new one each time: nobody had it before.
+        began_ms=began_ms,
     )
     check_api = CheckApi(
         base_url=settings.check.base_url,

@@ -1,6 +1,6 @@
 """The command line: reads options and configuration, calls, and turns errors into exit codes.
 
-0 done; 1 the demo found something wrong; 2 wrong usage or configuration; 70 only a restart can
+0 done; 1 demo or audit found something wrong; 2 wrong usage or configuration; 70 only a restart can
 mend it; 71 another process uses this name. What a command needs is imported when it runs, so
 that `--help` is quick and `run` does not load a simulator.
 """
@@ -9,12 +9,15 @@ import asyncio
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
 from consumer.errors import GiftcheckError
 from consumer.settings import load_settings, parse_duration_ms
+
+if TYPE_CHECKING:
+    from consumer.audit import Bound
 
 app = typer.Typer(
     name="giftcheck",
@@ -197,6 +200,87 @@ def create(
             f"{report.name}: {done}, {report.partitions_count} partitions,"
             f" {report.replicas_count} replicas"
         )
+
+
+@app.command()
+def audit(
+    config: Config = None,
+    begin: Annotated[
+        str | None,
+        typer.Option("--from", metavar="WHERE", help="First record of gift-sent; see above."),
+    ] = None,
+    end: Annotated[
+        str | None,
+        typer.Option("--to", metavar="WHERE", help="Where to end, exclusive; answers are read on."),
+    ] = None,
+    margin: Annotated[
+        _Duration,
+        typer.Option(
+            parser=_duration,
+            metavar="TIME",
+            help="How late a result may be after check.give_up_after, and how far clocks differ.",
+        ),
+    ] = "5m",  # type: ignore[assignment]  # typer parses the default like an argument
+    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Has each record of gift-sent exactly one right answer? Changes nothing.
+
+    Reads gift-sent, gift-result and the dead letters as downstream does
+    (read_committed), beside a running group or without one. Reports, with
+    partition and offset:
+
+    missing        no result or dead letter, nor one shared with an earlier
+                   record of the gift, though the group's progress calls
+                   it answered, or it should have been given up by now
+                   (check.give_up_after + --margin)
+    duplicate      a second answer to one record
+    contradicting  a result_id again, with another status
+    foreign        its source is no record, another gift, or no valid gift
+
+    Counts beside: records pending in time, and results repeated for a record
+    that came after its gift's result (allowed: keep the first).
+
+    WHERE is a time (2026-01-31T12:00:00+00:00), an offset for all partitions
+    (5000), or one for each (0:5000,1:4800). Without --from: the beginning, or
+    where the group first started. Times are those of the records.
+
+    Needs READ on the topics and the group, and 21 to 27 bytes for each gift.
+    Exit code 0 only if nothing is wrong, 1 if something is.
+
+    [dim]giftcheck audit --config giftcheck.yaml[/]
+
+    [dim]giftcheck audit -c giftcheck.yaml --from 2026-01-31T00:00:00+00:00 --json[/]
+    """
+    from consumer.adapters.avro import AvroCodec, read_writer_schemas  # noqa: PLC0415  see above
+    from consumer.app import kafka_config  # noqa: PLC0415
+    from consumer.audit import AuditOptions, run_audit  # noqa: PLC0415
+    from consumer.clock import SystemClock  # noqa: PLC0415
+
+    begins, ends = _bound(begin), _bound(end)
+    settings = load_settings(config)
+    check, formats = settings.check, settings.format
+    options = AuditOptions(
+        begin=begins,
+        end=ends,
+        # Whoever never gives up has no such time; by this one absence should have been proven.
+        give_up_after_ms=check.give_up_after or check.timeout + check.settle,
+        margin_ms=margin,
+        json=json,
+    )
+    codec = AvroCodec(
+        frozenset(each.app_id for each in settings.apps),
+        read_writer_schemas(formats.writer_schemas, formats.schema_ids, None),
+    )
+    raise typer.Exit(run_audit(kafka_config(settings), codec, options, SystemClock()))
+
+
+def _bound(text: str | None) -> "Bound | None":
+    from consumer.audit import parse_bound  # noqa: PLC0415  see the module
+
+    try:
+        return None if text is None else parse_bound(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def main() -> NoReturn:

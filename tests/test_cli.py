@@ -16,6 +16,7 @@ import aiohttp
 import pytest
 
 from consumer.adapters.kafka.topics import TopicReport
+from consumer.audit import AuditOptions, Bound
 from consumer.cli import main
 from consumer.demo import DemoOptions
 from consumer.errors import ConfigurationError, GiftcheckError, NameTaken, RestartNeeded
@@ -67,7 +68,7 @@ def test_the_version_is_the_distributions(giftcheck: Command) -> None:
     assert giftcheck("--version") == (0, f"giftcheck {version('giftcheck')}\n", "")
 
 
-@pytest.mark.parametrize("command", ["run", "demo", "simulator", "topics"])
+@pytest.mark.parametrize("command", ["run", "demo", "simulator", "topics", "audit"])
 def test_the_help_names_every_command(giftcheck: Command, command: str) -> None:
     """`giftcheck --help` is where a newcomer begins."""
     ended = giftcheck("--help")
@@ -130,6 +131,7 @@ def test_zsh_is_told_what_a_command_does() -> None:
         (["demo"], "giftcheck demo --duration 20s"),
         (["simulator"], "giftcheck simulator --port 8090"),
         (["topics", "create"], "--config"),
+        (["audit"], "giftcheck audit -c giftcheck.yaml --from 2026-01-31T00:00:00+00:00"),
     ],
 )
 def test_each_command_explains_itself(
@@ -150,6 +152,9 @@ def test_each_command_explains_itself(
         ["demo", "--rate", "0"],
         ["demo", "--broker", "pigeon"],
         ["simulator", "--port", "70000"],
+        ["audit", "--from", "yesterday"],
+        ["audit", "--to", "0:5;1:6"],
+        ["audit", "--margin", "5"],
     ],
 )
 def test_wrong_usage_ends_with_2(giftcheck: Command, arguments: list[str]) -> None:
@@ -166,7 +171,7 @@ def test_a_wrong_configuration_ends_with_2_and_a_line_for_each_mistake(
     """Each line names the key; no traceback, no secret."""
     file = tmp_path / "giftcheck.yaml"
     file.write_text(f"{CONFIGURATION}\ncheck: {{timeout: 5, request_price: 3}}\nchek: 1\n")
-    for arguments in (["run"], ["topics", "create"]):
+    for arguments in (["run"], ["topics", "create"], ["audit"]):
         ended = giftcheck(*arguments, "--config", str(file))
         keys = [line.split(":")[1].strip() for line in ended.err.splitlines()]
         assert (ended.exit_code, ended.out) == (2, "")
@@ -281,6 +286,49 @@ def test_topics_create_tells_what_it_made(
         "gift-sent: exists, 8 partitions, 3 replicas",
         "gift-result: created, 8 partitions, 3 replicas",
     ]
+
+
+def test_the_audit_gets_its_options(
+    giftcheck: Command, monkeypatch: pytest.MonkeyPatch, config: str
+) -> None:
+    """Bounds, durations as milliseconds, and when the consumer gives up; its exit code is 1."""
+    given: list[AuditOptions] = []
+
+    def audit(_config: object, _codec: object, options: AuditOptions, _clock: object) -> int:
+        given.append(options)
+        return 1
+
+    monkeypatch.setattr("consumer.audit.run_audit", audit)
+    text = "--from 0:5,1:6 --to 2026-01-31T12:00:00Z --margin 1m --json"
+    assert giftcheck("audit", "--config", config, *text.split()) == (1, "", "")
+    assert giftcheck("audit", "--config", config) == (1, "", "")
+    assert given == [
+        AuditOptions(
+            begin=Bound(offsets={0: 5, 1: 6}),
+            end=Bound(time_ms=1_769_860_800_000),
+            give_up_after_ms=3_600_000,
+            margin_ms=60_000,
+            json=True,
+        ),
+        AuditOptions(),
+    ]
+
+
+def test_an_audit_of_a_consumer_that_never_gives_up_expects_proof_in_time(
+    giftcheck: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Else nothing would ever be missing: the deadline and check.settle stand for it."""
+    given: list[int] = []
+
+    def audit(_config: object, _codec: object, options: AuditOptions, _clock: object) -> int:
+        given.append(options.give_up_after_ms)
+        return 0
+
+    monkeypatch.setattr("consumer.audit.run_audit", audit)
+    file = tmp_path / "giftcheck.yaml"
+    file.write_text(f"{CONFIGURATION}\ncheck: {{timeout: 20s, give_up_after: 0}}\n")
+    assert giftcheck("audit", "--config", str(file)).exit_code == 0
+    assert given == [21_000]
 
 
 async def start_simulator(*arguments: str) -> tuple[asyncio.subprocess.Process, str]:

@@ -8,8 +8,9 @@ A room's limit is kept by its partition's owner alone, so two owners must never 
   *Drained* (it had nothing under way): its last answers lie before this assignment, so one permit
   window suffices. *Not drained*: wait until it can write nothing any more, and then assume the
   server still holds its requests: one free permit, the others unknown. *The very same name*: it
-  is dead, we are it; one permit window, for it may have asked until a moment ago, and the same
-  suspicion about its requests.
+  is dead, we are it; one permit window since this process began, for it may have asked until just
+  before, and the same suspicion about its requests. What this process itself asked before it lost
+  and got back the partition, the limiter still knows.
 """
 
 from dataclasses import dataclass, field
@@ -54,19 +55,26 @@ def take_over(
     metadata: PartitionMetadata | None,
     *,
     instance: str,
+    began_ms: int | None,
     now_ms: int,
     wall_ms: int,
     rules: CheckRules,
     limiter: Limiter,
 ) -> Lease:
-    """The lease of a partition assigned now, given what its predecessor left written."""
+    """The lease of a partition assigned now, given what its predecessor left written.
+
+    `began_ms` is when this process began, and so every other one of its name had ended; None: not
+    known, so only now.
+    """
     if metadata is None:  # nobody has ever checked it
         return Lease(opens_ms=now_ms)
     window_over_ms = now_ms + ROUNDING_MS + PERMIT_WINDOW_MS
     if metadata.drained:
         return Lease(opens_ms=window_over_ms)
     if metadata.instance == instance:
-        return Lease(opens_ms=window_over_ms, hand_over=limiter.hand_over(window_over_ms))
+        since_ms = now_ms if began_ms is None else began_ms
+        opens_ms = max(now_ms, since_ms + ROUNDING_MS + PERMIT_WINDOW_MS)
+        return Lease(opens_ms=opens_ms, hand_over=limiter.hand_over(opens_ms))
     silence_ms = rules.lease_ms + rules.request_timeout_ms + CLOCKS_AND_WINDOW_MS
     # A predecessor's clock that runs ahead must not silence the rooms for longer than the rule.
     left_ms = min(metadata.cut_wall_ms - wall_ms, CLOCKS_AND_WINDOW_MS) + silence_ms

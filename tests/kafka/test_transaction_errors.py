@@ -171,6 +171,32 @@ def test_fenced_while_brokers_were_away_a_restart_decides() -> None:
         bench.commit()
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "FAIL [a#consumer-3] [thrd:GroupCoordinator]: 10.0.0.3:9092: Disconnected: by peer",
+        "SESSTMOUT [a#consumer-3] [thrd:main]: Consumer group session timed out after 10123 ms",
+    ],
+)
+def test_a_coordinator_that_went_away_is_told_of_by_log_lines_alone(line: str) -> None:
+    """One broker of three: the client has others, so it calls nothing an error."""
+    bench = Bench()
+    bench.reports.logger.info(line)
+    bench.clock.at_ms += AWAY_ECHO_MS // 2
+    bench.producer.script["send_offsets"] = [abortable(KafkaError.FENCED_INSTANCE_ID)]
+    with pytest.raises(RestartNeeded, match="while brokers were away"):
+        bench.commit()
+
+
+def test_other_log_lines_say_nothing_about_brokers() -> None:
+    """A rebalance is no outage: whoever is fenced then has a twin."""
+    bench = Bench()
+    bench.reports.logger.warning("TXNERR [a#producer-2] [thrd:main]: FAIL or not, all are there")
+    bench.producer.script["send_offsets"] = [abortable(KafkaError.FENCED_INSTANCE_ID)]
+    with pytest.raises(NameTaken):
+        bench.commit()
+
+
 def test_fenced_after_its_own_transaction_timed_out_is_no_twin() -> None:
     """The broker ended the transaction: a restart is needed, no pause and no wrong alarm."""
     bench = Bench()

@@ -24,6 +24,11 @@ _UNREACHABLE: Final = frozenset(
     {KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT}  # noqa: SLF001  the client's names
 )
 
+_AWAY_LINES: Final = ("FAIL ", "SESSTMOUT ")
+"""A connection broke, or the group's coordinator did not answer for a session. While other brokers
+can be reached the client calls neither an error; only its log tells (seen: three brokers, the
+coordinator killed). With every broker there neither is written."""
+
 _KINDS_MAX: Final = 256
 _NUMBERS: Final = re.compile(r"\d+")
 
@@ -66,6 +71,8 @@ class ClientReports(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Take one log line of a client."""
         line = record.getMessage()
+        if line.startswith(_AWAY_LINES):
+            self._unreachable_ms = self._clock.now_ms()
         if not line.startswith(_CONFIGURATION_WARNING):
             self._tell(record.levelno, line)
 

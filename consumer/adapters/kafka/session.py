@@ -149,7 +149,12 @@ class Session:
 
     def _give_back(self) -> None:
         """Leave the group, and see the partitions revoked."""
-        self._consumer.unsubscribe()
+        try:
+            self._consumer.unsubscribe()
+        except KafkaException as exception:
+            # After a fatal error the client refuses this, too, and only its report says why (seen:
+            # fenced while it was leaving).
+            raise self._ended(self._reports.fatal or kafka_error(exception)) from exception
         deadline_ms = self._clock.now_ms() + LEAVE_MS
         while self.assignment.owned and self._clock.now_ms() < deadline_ms:
             self._read()

@@ -28,7 +28,7 @@ from consumer.adapters.http import HttpServer
 from consumer.adapters.kafka import KafkaConfig, KafkaThread
 from consumer.adapters.kafka.config import refuse_properties
 from consumer.adapters.metrics import Metrics
-from consumer.clock import Clock, SystemClock
+from consumer.clock import PROCESS_BEGAN_MS, Clock, SystemClock
 from consumer.core.learning import LearnedHazards
 from consumer.core.model import CheckRules
 from consumer.core.scheduler import Scheduler
@@ -141,7 +141,6 @@ def instance_name(settings: Settings) -> str:
 
 
 async def _consume(settings: Settings, clock: Clock, *, embedded_broker: bool) -> None:
-    began_ms = clock.now_ms()
     instance = instance_name(settings)
     apps = ServerSecrets(settings.apps)
     writers = read_writer_schemas(
@@ -154,8 +153,7 @@ async def _consume(settings: Settings, clock: Clock, *, embedded_broker: bool) -
         instance=instance,
         hazards=LearnedHazards(),
         jitter=random.random,
-        # A dynamic member's name is a new one each time: nobody had it before.
-        began_ms=began_ms,
+        began_ms=PROCESS_BEGAN_MS,
     )
     check_api = CheckApi(
         base_url=settings.check.base_url,

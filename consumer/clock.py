@@ -6,7 +6,11 @@ wrote down (record timestamps, `Date` headers, the time in a partition's metadat
 """
 
 import time
-from typing import Protocol
+from typing import Final, Protocol
+
+PROCESS_BEGAN_MS: Final = time.monotonic_ns() // 1_000_000
+"""When this process began, near enough and never too early: the package imports this module before
+anything else, and everything else takes a second (several on a busy machine)."""
 
 
 class Clock(Protocol):

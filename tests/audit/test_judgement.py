@@ -24,7 +24,6 @@ from tests.audit.builders import (
     result,
     result_id,
 )
-from tests.core.builders import PROPERTY
 
 WRONG = tuple(kind.value for kind in Kind)
 
@@ -337,7 +336,6 @@ def contradicts(written: Written, results: Sequence[Written]) -> bool:
     return min(of_partition).status is not written.status
 
 
-@PROPERTY
 @given(OUTPUTS, LOGS, st.integers(0, 8))
 def test_whatever_is_fed_the_counts_are_those_of_the_plain_rules(
     outputs: list[Written], log: dict[tuple[int, int], str | None], claimed: int

@@ -322,7 +322,8 @@ class Schedule(RuleBasedStateMachine):
             lease = partition.lease
             if not lease.held(self.now_ms) or self.now_ms < lease.opens_ms:
                 continue
-            for key, window in partition.windows.items():
+            for window in partition.windows.values():
+                key = window.key
                 if window.queued or self.now_ms < dispatcher._backoffs.until(key):
                     continue
                 if self.now_ms != dispatcher._limiter.ready_at(key.room, self.now_ms):
@@ -337,7 +338,8 @@ class Schedule(RuleBasedStateMachine):
         instants = []
         for partition in self.core._assignment:
             instants += [partition.lease.until_ms, partition.lease.opens_ms]
-            for key, window in partition.windows.items():
+            for window in partition.windows.values():
+                key = window.key
                 ready_ms = self.core._dispatcher._limiter.ready_at(key.room, self.now_ms)
                 instants += [] if ready_ms is None else [ready_ms]
                 instants.append(self.core._dispatcher._backoffs.until(key))

@@ -49,7 +49,8 @@ class Gift:
 
     `since_ms` is the later of its arrival and the sending of the last answered check that held
     it: since then we do not know. `proof_ms` is deadline + settle: an answered check sent at or
-    after it can prove absence. `offsets` are all its records', lowest first. `watched` and `overdue` are
+    after it can prove absence, from `undated_proof_ms` on also without a `Date`. `offsets` are all
+    its records', lowest first. `watched` and `overdue` are
     marks of `overdue`; `given_up_for` is the limit for which it is to be given up before its time.
     """
 
@@ -58,6 +59,7 @@ class Gift:
     start_ms: int
     deadline_wall_ms: int
     proof_ms: int
+    undated_proof_ms: int
     give_up_ms: int | None
     since_ms: int
     age_class: int = 0
@@ -101,18 +103,21 @@ def pending_gift(
 ) -> Gift:
     """A gift as it arrives now.
 
-    `clock_error_ms` is how far off `wall_ms` may be: so much later may it be given up, or a clock
-    that is an hour ahead would have every gift given up after its first check.
+    `clock_error_ms` is how far off `wall_ms` may be, and with it the deadline. So much later may it
+    be given up, or a clock that is an hour ahead would have every gift given up after its first
+    check; and so much later does silence prove absence by our own clock, even if that has been
+    set right by then.
     """
     start_wall_ms = min(max(read.sent.sent_at, read.timestamp_ms), wall_ms)
     start_ms = now_ms - (wall_ms - start_wall_ms)
-    deadline_ms = start_ms + rules.timeout_ms
+    proof_ms = start_ms + rules.timeout_ms + rules.settle_ms
     return Gift(
         read=read,
         offsets=[read.offset],
         start_ms=start_ms,
         deadline_wall_ms=start_wall_ms + rules.timeout_ms,
-        proof_ms=deadline_ms + rules.settle_ms,
+        proof_ms=proof_ms,
+        undated_proof_ms=proof_ms + clock_error_ms if clock_error_ms else proof_ms,
         give_up_ms=(
             start_ms + rules.give_up_after_ms + clock_error_ms if rules.give_up_after_ms else None
         ),

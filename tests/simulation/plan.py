@@ -1,0 +1,290 @@
+"""One seed: a world, its load and its bad luck, drawn before anything happens.
+
+All durations are of the world's clock. The bounds keep to what the promises assume (design §2):
+a request reaches the server within the hold or never, pods' wall clocks agree within a second,
+one process of a name at a time. Where a fault breaks an assumption for a while (a wall clock set
+an hour off), the plan leaves out what the assumption is needed for.
+"""
+
+from dataclasses import dataclass, field
+from random import Random
+from typing import Final
+
+from consumer.core.model import CheckRules
+from tests.simulation.hub import MS, SECOND
+
+START_US: Final = 1_700_000_000 * SECOND
+"""When every world begins, in Unix time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something goes wrong at an instant, and ends `length_us` later (0: it has no length)."""
+
+    at_us: int
+    kind: str
+    length_us: int = 0
+    who: int = 0
+    value: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A record is written to gift-sent at an instant.
+
+    `kind` is one of gift, repeat, foreign (keyed by something else), old, ancient, garbage,
+    tombstone, large, aborted (its producer aborts it).
+    """
+
+    at_us: int
+    kind: str
+    room: int
+    delay_ms: int | None
+    result_code: int
+    sent_before_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that is drawn beforehand."""
+
+    seed: int
+    partitions: int
+    pods: int
+    static: bool
+    rooms: int
+    games: int
+    rules: CheckRules
+    session_ms: int
+    transaction_ms: int
+    outage_max_ms: int
+    commit_interval_ms: int
+    first_delay_us: int
+    cleanup_us: int
+    latency_us: tuple[int, int]
+    marker_us: tuple[int, int]
+    api_latency_us: tuple[int, int]
+    metadata_max: int
+    message_bytes_max: int
+    lag_max_ms: int
+    skew_max_us: int
+    dates: bool
+    stale: float
+    faults_end_us: int
+    quiet_us: int
+    arrivals: tuple[Arrival, ...] = ()
+    probes: tuple[Arrival, ...] = ()
+    troubles: tuple[Trouble, ...] = field(default=())
+
+
+def draw(seed: int) -> Plan:
+    """The plan of a seed."""
+    random = Random(f"giftcheck {seed}")
+    timeout_ms = random.choice((1_500, 2_500, 4_000, 8_000))
+    settle_ms = random.choice((300, 600, 1_000))
+    request_timeout_ms = random.choice((500, 1_000, 2_000, 3_000))
+    give_up = random.random()
+    give_up_after_ms = (
+        0 if give_up < 0.3 else timeout_ms + settle_ms + random.choice((2_000, 15_000, 60_000))
+    )
+    pending_max = random.choice((15, 60, 100_000))
+    rules = CheckRules(
+        timeout_ms=timeout_ms,
+        settle_ms=settle_ms,
+        give_up_after_ms=give_up_after_ms,
+        request_price_ms=random.choice((10.0, 30.0, 200.0)),
+        request_timeout_ms=request_timeout_ms,
+        requests_in_flight_max=random.choice((4, 16, 256)),
+        batch_size_max=random.choice((2, 5, 20, 100)),
+        room_permits=random.choice((10, 20, 20)),
+        lease_ms=3_000,
+        unknown_hold_min_ms=2_000,
+        unknown_hold_max_ms=random.choice((20_000, 60_000)),
+        pending_gifts_max=pending_max,
+        overdue_gifts_max=max(5, pending_max // random.choice((2, 4))),
+        replay_records_max=max(pending_max, random.choice((60, 300, 100_000))),
+    )
+    skew_max_us = random.choice((0, 50, settle_ms // 3)) * MS
+    pods = random.choice((1, 2, 2, 3))
+    partitions = random.choice((1, 2, 3, 4))
+    rooms = random.choice((1, 2, 4, 8))
+    length_us = random.choice((20, 45, 120)) * SECOND
+    faults_end_us = START_US + 3 * SECOND + length_us
+    # Streams of their own: a change of one part leaves the others of a seed as they are.
+    bad_luck, load = Random(f"troubles {seed}"), Random(f"load {seed}")
+    troubles = _troubles(bad_luck, rules, pods, rooms, faults_end_us)
+    slow = any(one.kind in SLOW for one in troubles)
+    quiet_us = faults_end_us + (100 if slow else 45) * SECOND
+    return Plan(
+        seed=seed,
+        partitions=partitions,
+        pods=pods,
+        static=random.random() < 0.8,
+        rooms=rooms,
+        games=random.choice((1, 2, 3)),
+        rules=rules,
+        session_ms=max(6_000, rules.lease_ms + request_timeout_ms + 500),
+        transaction_ms=random.choice((3_000, 6_000, 15_000)),
+        outage_max_ms=random.choice((10_000, 30_000)),
+        commit_interval_ms=random.choice((20, 50, 200)),
+        first_delay_us=random.choice((0, 200, 3_000)) * MS,
+        cleanup_us=random.choice((500, 2_000, 10_000)) * MS,
+        latency_us=random.choice(((200, 1_500), (500, 6_000), (5_000, 40_000))),
+        marker_us=random.choice(((100, 3_000), (1_000, 60_000), (10_000, 400_000))),
+        # There and back within the request's time-out, as long as all is well.
+        api_latency_us=(1_000, random.choice((10, 80, int(0.4 * request_timeout_ms))) * MS),
+        metadata_max=random.choice((4_096, 4_096, 4_096, 350)),
+        message_bytes_max=random.choice((1_048_588, 1_048_588, 80_000)),
+        lag_max_ms=random.choice((0, settle_ms // 3)),
+        skew_max_us=skew_max_us,
+        dates=random.random() < 0.7,
+        stale=random.choice((0.0, 0.5)),
+        faults_end_us=faults_end_us,
+        quiet_us=quiet_us,
+        arrivals=_arrivals(load, timeout_ms, rooms, START_US + 100 * MS, faults_end_us),
+        probes=_probes(load, timeout_ms, rooms, quiet_us),
+        troubles=troubles,
+    )
+
+
+ODD: Final = (
+    "repeat",
+    "repeat",
+    "repeat",
+    "foreign",
+    "old",
+    "ancient",
+    "garbage",
+    "tombstone",
+    "large",
+    "aborted",
+    "aborted",
+    "invalid",
+)
+"""Records of other kinds than plain new gifts."""
+
+# --- load ----------------------------------------------------------------------------------------
+
+
+def _arrivals(
+    random: Random, timeout_ms: int, rooms: int, begin_us: int, end_us: int
+) -> tuple[Arrival, ...]:
+    count = random.choice((30, 80, 200))
+    odd = random.choice((0.0, 0.1, 0.35))
+    arrivals: list[Arrival] = []
+    while len(arrivals) < count:
+        at_us = random.randint(begin_us, end_us)
+        burst = random.choice((1, 1, 1, 3, 12))
+        for _ in range(min(burst, count - len(arrivals))):
+            kind = "gift"
+            if random.random() < odd:
+                kind = random.choice(ODD)
+            at_us += random.randint(0, 20 * MS)
+            arrivals.append(_arrival(random, at_us, kind, timeout_ms, rooms))
+    return tuple(sorted(arrivals, key=lambda one: one.at_us))
+
+
+def _probes(random: Random, timeout_ms: int, rooms: int, begin_us: int) -> tuple[Arrival, ...]:
+    """Gifts of the time when all is well again: they measure promptness."""
+    return tuple(
+        _arrival(random, begin_us + number * 400 * MS, "probe", timeout_ms, rooms)
+        for number in range(12)
+    )
+
+
+def _arrival(random: Random, at_us: int, kind: str, timeout_ms: int, rooms: int) -> Arrival:
+    delay_ms: int | None = int(random.expovariate(1 / (0.25 * timeout_ms)))
+    edge = random.random()
+    if edge < 0.15:
+        delay_ms = None
+    elif edge < 0.30:
+        delay_ms = timeout_ms + random.randint(-30, 30)
+    elif edge < 0.35:
+        delay_ms = timeout_ms + random.randint(0, 3 * timeout_ms)
+    return Arrival(
+        at_us,
+        kind,
+        random.randrange(rooms),
+        delay_ms,
+        10_003 if random.random() < 0.1 else 0,
+        random.choice((0, 0, 5, 200, timeout_ms // 2)),
+    )
+
+
+# --- troubles ------------------------------------------------------------------------------------
+
+SLOW: Final = frozenset(
+    {"api game", "api credentials", "api clock", "api poison", "api size", "api bad"}
+)
+"""What somebody has to mend: the retries afterwards are up to 75 s apart (`reaction.SLOW`)."""
+
+_POD: Final = ("kill", "kill", "kill in transaction", "term", "freeze", "leave", "late loop")
+_KAFKA: Final = (
+    "broker away",
+    "group slow",
+    "transactions slow",
+    "data slow",
+    "answers lost",
+    "moved",
+    "unknown",
+    "out of order",
+    "queue full",
+)
+_API: Final = (
+    "api outage",
+    "api late",
+    "api stall",
+    "api hang",
+    "api reset",
+    "api 503",
+    "api 429",
+    "api busy",
+    "api limited",
+    "api bad",
+    "api poison",
+    "api size",
+    "api game",
+    "api credentials",
+    "api clock",
+    "api date",
+    "api garbled",
+    "api slow answers",
+    "api write",
+)
+
+
+_MIXTURES: Final[tuple[tuple[str, ...], ...]] = (
+    _POD,
+    _KAFKA,
+    _API,
+    (*_POD, *_KAFKA),
+    (*_POD, *_KAFKA, *_API),
+    (),
+)
+
+
+def _troubles(
+    random: Random, rules: CheckRules, pods: int, rooms: int, end_us: int
+) -> tuple[Trouble, ...]:
+    begin_us = START_US + 2 * SECOND
+    kinds = random.choice(_MIXTURES)
+    steps = random.random() < 0.08
+    if steps:
+        kinds = ("clock step", "clock step", "api hang", "api busy", "out of order")
+    count = random.choice((2, 5, 9))
+    troubles = []
+    for _ in range(count if kinds else 0):
+        kind = random.choice(kinds)
+        at_us = random.randint(begin_us, end_us - SECOND)
+        longest_us = {
+            "freeze": 14 * SECOND,
+            "broker away": 14 * SECOND,
+            # Shorter than the hold, or the assumption of P2 is broken.
+            "api stall": min(15 * SECOND, rules.unknown_hold_max_ms * MS - 4 * SECOND),
+        }.get(kind, 12 * SECOND)
+        length_us = random.choice((100 * MS, SECOND, longest_us // 2, longest_us))
+        length_us = min(random.randint(0, length_us), end_us - at_us)
+        troubles.append(
+            Trouble(at_us, kind, length_us, random.randrange(max(pods, rooms)), random.random())
+        )
+    return tuple(sorted(troubles, key=lambda one: one.at_us))

@@ -7,6 +7,7 @@ answer within the request's time-out, and reads it with the adapter's own reader
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
@@ -165,15 +166,21 @@ class Sender:
         self._signing_offset_ms = 0
         self.in_flight = 0
         self.in_flight_max = 0
+        self.of_room_max = 0
+        self._of_room: Counter[tuple[int, str]] = Counter()
 
     async def send(self, check: Check) -> CheckAnswered | CheckLost | CheckNotWritten:
         """Ask, and say what came of it."""
+        room = check.app_id, check.room_id
         self.in_flight += 1
         self.in_flight_max = max(self.in_flight_max, self.in_flight)
+        self._of_room[room] += 1
+        self.of_room_max = max(self.of_room_max, self._of_room[room])
         try:
             return await self._send(check)
         finally:
             self.in_flight -= 1
+            self._of_room[room] -= 1
 
     async def _send(self, check: Check) -> CheckAnswered | CheckLost | CheckNotWritten:
         until_us = self._process.hub.now_us + self._timeout_ms * MS

@@ -31,6 +31,9 @@ BATCH_MAX: Final = 2_000
 
 ROOM_IN_FLIGHT_MAX: Final = 4
 
+LEASE_INEXACT_MS: Final = 10
+"""The lease is measured by the monotonic clock, which drifts; and both are rounded."""
+
 TOO_OLD_MS: Final = 89 * 86_400_000
 """Further back no check looks (`gift.is_too_old`)."""
 
@@ -129,6 +132,33 @@ class WithinTheLimit:
                     text = f"room {room} got {permits + 1} requests within {(last - first) / MS} ms"
                     self._case.tell("P2 within the limit", f"{text}, from {first // MS} on")
                     return
+
+
+class WithinTheLease:
+    """P2: a process asks about a partition only within the lease of its last committed cut.
+
+    Asking is writing the request; the lease counts from the wall time in the cut's metadata.
+    """
+
+    def __init__(self, case: Case) -> None:
+        self._case = case
+        self._cuts: dict[tuple[str, int], int] = {}
+
+    def transaction(self, offsets: Offsets) -> None:
+        """A transaction is committed."""
+        for partition, (_, metadata) in offsets.items():
+            written = decode_metadata(metadata)
+            self._cuts[written.instance, partition] = written.cut_wall_ms
+
+    def written(self, instance: str, partition: int, room_id: str, wall_ms: int) -> None:
+        """A check was written, at that time of the pod's own wall clock."""
+        if room_id.startswith(FOREIGN_ROOM) or self._case.steps:
+            return
+        cut_ms = self._cuts.get((instance, partition))
+        if cut_ms is None or wall_ms > cut_ms + self._case.plan.rules.lease_ms + LEASE_INEXACT_MS:
+            age = "without one" if cut_ms is None else f"{wall_ms - cut_ms} ms after it"
+            text = f"{instance} asks about {room_id} without the lease of a cut: {age}"
+            self._case.tell("P2 within the lease", text)
 
 
 class NoFalseVerdict:
@@ -387,6 +417,7 @@ class Judge:
         case = Case(plan, history, truth, arrivals, self.tell)
         self.results = ExactlyOneResult(case)
         self.limit = WithinTheLimit(case)
+        self.lease = WithinTheLease(case)
         self.verdicts = NoFalseVerdict(case)
         self.changes = VerdictsNeverChange(case)
         self.letters = NothingLost(case)
@@ -410,6 +441,7 @@ class Judge:
         for letter in letters:
             self.letters.letter(letter)
         self.progress.transaction(answered, offsets)
+        self.lease.transaction(offsets)
 
     def visible(self, record: Record, now_ms: int) -> None:
         """A record of gift-result can be read."""

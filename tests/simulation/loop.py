@@ -12,6 +12,8 @@ from typing import Any
 
 from tests.simulation.hub import Process
 
+EARLY_US = 400
+
 
 class VirtualLoop(asyncio.AbstractEventLoop):
     """Runs what is ready as soon as its process can; `late_us` later while that is set."""
@@ -72,7 +74,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
         """Run it so many seconds from now."""
-        due_us = self._process.hub.now_us + round(delay * 1_000_000)
+        # Real loops know milliseconds, and fire up to half of one early.
+        due_us = self._process.hub.now_us + max(0, round(delay * 1_000_000) - EARLY_US)
         handle = asyncio.TimerHandle(due_us / 1_000_000, callback, args, self, context)
         self._process.at(due_us, self._fire, handle)
         return handle

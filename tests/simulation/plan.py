@@ -141,11 +141,14 @@ def draw(seed: int) -> Plan:
         stale=random.choice((0.0, 0.5)),
         faults_end_us=faults_end_us,
         quiet_us=quiet_us,
-        arrivals=_arrivals(load, timeout_ms, rooms, START_US + 100 * MS, faults_end_us),
+        arrivals=_arrivals(load, timeout_ms, rooms, troubles, faults_end_us),
         probes=_probes(load, timeout_ms, rooms, quiet_us),
         troubles=troubles,
     )
 
+
+HOT: Final = 50
+"""A burst of so many goes to one room: more checks than its limit allows are due at once."""
 
 ODD: Final = (
     "repeat",
@@ -167,32 +170,44 @@ ODD: Final = (
 
 
 def _arrivals(
-    random: Random, timeout_ms: int, rooms: int, begin_us: int, end_us: int
+    random: Random,
+    timeout_ms: int,
+    rooms: int,
+    troubles: tuple[Trouble, ...],
+    end_us: int,
 ) -> tuple[Arrival, ...]:
     count = random.choice((30, 80, 200))
     odd = random.choice((0.0, 0.1, 0.35))
+    bursts = random.choice(((1, 1, 1, 3, 12), (1, 12, 50)))
+    hot = random.randrange(rooms)
     arrivals: list[Arrival] = []
     while len(arrivals) < count:
-        at_us = random.randint(begin_us, end_us)
-        burst = random.choice((1, 1, 1, 3, 12))
+        at_us = random.randint(START_US + 100 * MS, end_us)
+        if troubles and random.random() < 0.3:
+            # In the midst of something: it begins, or ends, while there is much to do.
+            trouble = random.choice(troubles)
+            around_us = trouble.at_us + random.choice((0, trouble.length_us))
+            at_us = min(end_us, around_us + random.randint(-1_500, 500) * MS)
+        burst = random.choice(bursts)
         for _ in range(min(burst, count - len(arrivals))):
             kind = "gift"
             if random.random() < odd:
                 kind = random.choice(ODD)
-            at_us += random.randint(0, 20 * MS)
-            arrivals.append(_arrival(random, at_us, kind, timeout_ms, rooms))
+            at_us += random.randint(0, 20 * MS if burst < HOT else MS)
+            room = hot if burst >= HOT else random.randrange(rooms)
+            arrivals.append(_arrival(random, at_us, kind, timeout_ms, room))
     return tuple(sorted(arrivals, key=lambda one: one.at_us))
 
 
 def _probes(random: Random, timeout_ms: int, rooms: int, begin_us: int) -> tuple[Arrival, ...]:
     """Gifts of the time when all is well again: they measure promptness."""
     return tuple(
-        _arrival(random, begin_us + number * 400 * MS, "probe", timeout_ms, rooms)
+        _arrival(random, begin_us + number * 400 * MS, "probe", timeout_ms, random.randrange(rooms))
         for number in range(12)
     )
 
 
-def _arrival(random: Random, at_us: int, kind: str, timeout_ms: int, rooms: int) -> Arrival:
+def _arrival(random: Random, at_us: int, kind: str, timeout_ms: int, room: int) -> Arrival:
     delay_ms: int | None = int(random.expovariate(1 / (0.25 * timeout_ms)))
     edge = random.random()
     if edge < 0.15:
@@ -204,7 +219,7 @@ def _arrival(random: Random, at_us: int, kind: str, timeout_ms: int, rooms: int)
     return Arrival(
         at_us,
         kind,
-        random.randrange(rooms),
+        room,
         delay_ms,
         10_003 if random.random() < 0.1 else 0,
         random.choice((0, 0, 5, 200, timeout_ms // 2)),

@@ -96,7 +96,7 @@ class Pod:
         codec: AvroCodec,
         stale: float,
         trace: Callable[[str, str], None],
-        on_written: Callable[[Check], None],
+        on_written: Callable[[str, Check], None],
         on_end: Ended,
     ) -> None:
         self.name = config.instance
@@ -115,7 +115,7 @@ class Pod:
             api,
             clock,
             request_timeout_ms=rules.request_timeout_ms,
-            on_written=on_written,
+            on_written=lambda check: on_written(self.name, check),
         )
         self.runner: Runner = self.loop.within(
             lambda: Runner(self.core, clock=clock, check_api=self.sender, meter=NoMeter())

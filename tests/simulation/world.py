@@ -18,7 +18,7 @@ from consumer.errors import GiftcheckError, RestartNeeded
 from consumer.simulator import Gift
 from consumer.simulator.truth import Fate
 from tests.simulation.check_api import ApiHost
-from tests.simulation.checkers import BATCH_MAX, Judge, Violation
+from tests.simulation.checkers import BATCH_MAX, ROOM_IN_FLIGHT_MAX, Judge, Violation
 from tests.simulation.clocks import PodClock
 from tests.simulation.history import History, Sent
 from tests.simulation.hub import MS, SECOND, Hub
@@ -32,6 +32,10 @@ from tests.simulation.weather import Weather
 APP_ID: Final = 7
 SECRET: Final = "secret"
 DAY_MS: Final = 86_400_000
+
+ABORTING: Final = frozenset({"out of order", "group slow", "data slow", "broker away", "moved"})
+ABORTS_MS: Final = 60_000
+"""What may abort transactions again and again, and for how long before somebody gives up."""
 
 SETTLE_US: Final = 150 * SECOND
 """How long after the last gift everything must be done."""
@@ -177,10 +181,14 @@ class World:
         self.trace(pod.name, f"ends: {error!r}")
         self.pods[pod.name] = None
         self.restarts += 1
+        now_ms = self.hub.now_us // MS
         if isinstance(error, RestartNeeded) and "a fault in the Kafka thread" in str(error):
             self.judge.tell("no bug", str(error))
         elif error is not None and not isinstance(error, RestartNeeded):
             self.judge.tell("nobody is needed", f"{pod.name} ended: {error}")
+        elif error is not None and "in a row were aborted" in str(error):
+            if not self.history.had(ABORTING, now_ms - ABORTS_MS, now_ms):
+                self.judge.tell("all is well", f"{pod.name} ended without need: {error}")
         elif error is not None and self.hub.now_us > self.plan.quiet_us:
             self.judge.tell("all is well", f"{pod.name} ended though all is well: {error}")
         self.hub.after(self.random.randint(300, 2_000) * MS, self.start, pod.name)
@@ -204,7 +212,7 @@ class World:
         if kind == "repeat" and self.gifts:
             sent = self.random.choice(self.gifts)
             if self.random.random() < 0.3:  # the same MsgId with another Timestamp: the same gift
-                sent = sent._replace(sent_at=max(sent.sent_at + 1, now_ms - 5))
+                sent = sent._replace(sent_at=min(now_ms, max(sent.sent_at + 1, now_ms - 5)))
         else:
             age_ms = {"old": 35 * DAY_MS, "ancient": 100 * DAY_MS}.get(kind, 0)
             room = f"{'x' if kind == 'foreign' else 'r'}{arrival.room}"
@@ -247,7 +255,11 @@ class World:
 
     # --- what is seen ---------------------------------------------------------------------------
 
-    def _on_written(self, check: Check) -> None:
+    def _on_written(self, name: str, check: Check) -> None:
+        pod = self.pods[name]
+        if pod is not None:
+            log = self.broker.partition_of(self.broker.settings.gift_sent, check.room_id.encode())
+            self.judge.lease.written(name, log.partition, check.room_id, pod.clock.wall_ms())
         self.history.asked(check, self.hub.now_us // MS)
         self.trace(check.room_id, f"is asked about: {' '.join(check.msg_ids)}")
 
@@ -285,6 +297,8 @@ class World:
             bugs = [bug for bug in (pod.bug, *pod.loop.failures) if bug is not None]
             if bugs:
                 self.judge.tell("no bug", f"{pod.name}: {bugs[0]!r}")
+            if pod.sender.of_room_max > ROOM_IN_FLIGHT_MAX:
+                self.judge.tell("P5 bounded", f"{pod.sender.of_room_max} of a room in flight")
             status = pod.core.status(pod.clock.now_ms())
             if pod.sender.in_flight_max > rules.requests_in_flight_max:
                 self.judge.tell("P5 bounded", f"{pod.sender.in_flight_max} requests in flight")

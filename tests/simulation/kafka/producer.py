@@ -199,10 +199,14 @@ class SimulatedProducer:
         random, transactions = self._broker.random, self._broker.transactions
         lost = commit and random.random() < self._broker.weather.unknown
         before = lost and random.random() < 0.5
+        plainly = lost and random.random() < 0.5
 
         def end() -> None:
             if not before:
                 transactions.end(self._name, self._owner, commit=commit)
+            if lost and plainly:
+                self._at_broker = False  # for all the client knows
+                raise plain(KafkaError._FAIL, "the commit may have succeeded: not known")
             if lost:
                 raise fatal(KafkaError._INCONSISTENT, "the commit may have succeeded: not known")
 

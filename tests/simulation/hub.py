@@ -59,6 +59,17 @@ class Hub:
                 call(*timer.args)
         self.now_us = end_us
 
+    def step(self, end_us: int) -> bool:
+        """Let the next thing happen; False, and it is `end_us`, if that lies later."""
+        while self._agenda and self._agenda[0][0] <= end_us:
+            time_us, _, timer = heapq.heappop(self._agenda)
+            if timer.call is not None:
+                self.now_us = time_us
+                timer.call(*timer.args)
+                return True
+        self.now_us = end_us
+        return False
+
 
 class Process:
     """Something that can be stopped (SIGSTOP), go on, and die at any instant.

@@ -126,6 +126,7 @@ class Broker:
         key: bytes | None,
         value: bytes | None,
         headers: Headers,
+        partition: int | None = None,
     ) -> Record:
         """Add a record within a transaction.
 
@@ -137,7 +138,8 @@ class Broker:
         size = len(value or b"") + len(key or b"") + sum(len(v or b"") for _, v in headers)
         if size > self.settings.message_bytes_max:
             raise abortable(KafkaError.MSG_SIZE_TOO_LARGE, "Broker: Message size too large")
-        log = self.partition_of(topic, key)
+        logs = self.topics[topic]
+        log = self.partition_of(topic, key) if partition is None else logs[partition]
         found.logs[log] = None
         return log.append(self.now_ms, key, value, headers, owner)
 

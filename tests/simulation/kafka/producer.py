@@ -31,6 +31,7 @@ class Outgoing:
     value: bytes | None
     headers: Headers
     delivered: Delivered | None
+    partition: int | None
 
 
 class SimulatedProducer:
@@ -92,6 +93,8 @@ class SimulatedProducer:
         key: bytes | None = None,
         headers: list[tuple[str, bytes | None]] | None = None,
         on_delivery: Delivered | None = None,
+        *,
+        partition: int | None = None,
     ) -> None:
         self._refuse_after_fatal()
         if not self._open:
@@ -100,7 +103,9 @@ class SimulatedProducer:
             self._full = True
             raise BufferError
         self._full = False
-        self._queue.append(Outgoing(topic, key, value, tuple(headers or ()), on_delivery))
+        self._queue.append(
+            Outgoing(topic, key, value, tuple(headers or ()), on_delivery, partition)
+        )
 
     def send_offsets_to_transaction(
         self, positions: list[TopicPartition], group_metadata: Any, timeout: float
@@ -180,6 +185,7 @@ class SimulatedProducer:
                     key=one.key,
                     value=one.value,
                     headers=one.headers,
+                    partition=one.partition,
                 )
                 self._at_broker = True
                 written.append(number)

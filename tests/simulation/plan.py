@@ -6,7 +6,7 @@ one process of a name at a time. Where a fault breaks an assumption for a while 
 an hour off), the plan leaves out what the assumption is needed for.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Final
 
@@ -80,44 +80,27 @@ class Plan:
 def draw(seed: int) -> Plan:
     """The plan of a seed."""
     random = Random(f"giftcheck {seed}")
-    timeout_ms = random.choice((1_500, 2_500, 4_000, 8_000))
-    settle_ms = random.choice((300, 600, 1_000))
-    request_timeout_ms = random.choice((500, 1_000, 2_000, 3_000))
-    give_up = random.random()
-    give_up_after_ms = (
-        0 if give_up < 0.3 else timeout_ms + settle_ms + random.choice((2_000, 15_000, 60_000))
-    )
-    pending_max = random.choice((15, 60, 100_000))
-    rules = CheckRules(
-        timeout_ms=timeout_ms,
-        settle_ms=settle_ms,
-        give_up_after_ms=give_up_after_ms,
-        request_price_ms=random.choice((10.0, 30.0, 200.0)),
-        request_timeout_ms=request_timeout_ms,
-        requests_in_flight_max=random.choice((8, 16, 256)),
-        batch_size_max=random.choice((3, 5, 20, 100)),
-        room_permits=random.choice((10, 20, 20)),
-        lease_ms=3_000,
-        unknown_hold_min_ms=2_000,
-        unknown_hold_max_ms=random.choice((20_000, 60_000)),
-        pending_gifts_max=pending_max,
-        overdue_gifts_max=max(5, pending_max // random.choice((2, 4))),
-        replay_records_max=max(pending_max, random.choice((60, 300, 100_000))),
-    )
-    skew_max_us = random.choice((0, 50, settle_ms // 3)) * MS
+    hot = random.random() < HOT_SHARE
+    rules = _rules(random, hot=hot)
+    timeout_ms, settle_ms = rules.timeout_ms, rules.settle_ms
     pods = random.choice((1, 2, 2, 3))
-    partitions = random.choice((1, 2, 3, 4))
     rooms = random.choice((1, 2, 4, 8))
-    length_us = random.choice((20, 45, 120)) * SECOND
+    length_us = (20 if hot else random.choice((20, 45, 120))) * SECOND
     faults_end_us = START_US + 3 * SECOND + length_us
     # Streams of their own: a change of one part leaves the others of a seed as they are.
     bad_luck, load = Random(f"troubles {seed}"), Random(f"load {seed}")
-    troubles = _troubles(bad_luck, rules, pods, rooms, faults_end_us)
+    if hot:
+        troubles = _hot_troubles(bad_luck, pods, faults_end_us)
+    else:
+        troubles = _troubles(bad_luck, rules, pods, rooms, faults_end_us)
     slow = any(one.kind in SLOW for one in troubles)
     quiet_us = faults_end_us + (100 if slow else 45) * SECOND
+    request_timeout_ms = rules.request_timeout_ms
+    # There and back within the request's time-out, as long as all is well.
+    api_us = random.choice((10, 80, min(300, 2 * request_timeout_ms // 5))) * MS
     return Plan(
         seed=seed,
-        partitions=partitions,
+        partitions=random.choice((1, 2, 3, 4)),
         pods=pods,
         static=random.random() < 0.8,
         rooms=rooms,
@@ -129,23 +112,54 @@ def draw(seed: int) -> Plan:
         commit_interval_ms=random.choice((20, 50, 200)),
         first_delay_us=random.choice((0, 200, 3_000)) * MS,
         cleanup_us=random.choice((500, 2_000, 10_000)) * MS,
-        latency_us=random.choice(((200, 1_500), (500, 6_000), (5_000, 40_000))),
-        marker_us=random.choice(((100, 3_000), (1_000, 60_000), (10_000, 400_000))),
-        # There and back within the request's time-out, as long as all is well.
-        api_latency_us=(1_000, random.choice((10, 80, min(300, 2 * request_timeout_ms // 5))) * MS),
+        latency_us=(200, random.choice((1_500, 6_000) if hot else (1_500, 6_000, 40_000))),
+        marker_us=(100, random.choice((3, 20) if hot else (3, 60, 400)) * MS),
+        api_latency_us=(1_000, 10 * MS if hot else api_us),
         metadata_max=random.choice((4_096, 4_096, 4_096, 350)),
         message_bytes_max=random.choice((1_048_588, 1_048_588, 80_000)),
         lag_max_ms=random.choice((0, settle_ms // 3)),
-        skew_max_us=skew_max_us,
+        skew_max_us=random.choice((0, 50, settle_ms // 3)) * MS,
         dates=random.random() < 0.7,
         stale=random.choice((0.0, 0.5)),
         faults_end_us=faults_end_us,
         quiet_us=quiet_us,
-        arrivals=_arrivals(load, timeout_ms, rooms, troubles, faults_end_us),
+        arrivals=(
+            _hot_arrivals(load, timeout_ms, troubles)
+            if hot
+            else _arrivals(load, timeout_ms, rooms, troubles, faults_end_us)
+        ),
         probes=_probes(load, timeout_ms, rooms, quiet_us),
         troubles=troubles,
     )
 
+
+def _rules(random: Random, *, hot: bool) -> CheckRules:
+    timeout_ms = random.choice((1_500, 2_500, 4_000, 8_000))
+    settle_ms = random.choice((300, 600, 1_000))
+    give_up_ms = random.choice((2_000, 15_000, 60_000))
+    gives_up = random.random() < 0.7
+    pending_max = 100_000 if hot else random.choice((15, 60, 100_000))
+    return CheckRules(
+        timeout_ms=8_000 if hot else timeout_ms,
+        settle_ms=settle_ms,
+        give_up_after_ms=8_000 + settle_ms + give_up_ms if gives_up else 0,
+        request_price_ms=5.0 if hot else random.choice((10.0, 30.0, 200.0)),
+        request_timeout_ms=random.choice((500, 1_000, 2_000, 3_000)),
+        requests_in_flight_max=256 if hot else random.choice((8, 16, 256)),
+        batch_size_max=3 if hot else random.choice((3, 5, 20, 100)),
+        room_permits=random.choice((10, 20, 20)),
+        lease_ms=3_000,
+        unknown_hold_min_ms=2_000,
+        unknown_hold_max_ms=random.choice((20_000, 60_000)),
+        pending_gifts_max=pending_max,
+        overdue_gifts_max=max(5, pending_max // random.choice((2, 4))),
+        replay_records_max=max(pending_max, random.choice((60, 300, 100_000))),
+    )
+
+
+HOT_SHARE: Final = 0.3
+"""So many seeds are about the limit: more is due in one room than it allows, all the time, and
+pods come and go."""
 
 HOT: Final = 50
 """A burst of so many goes to one room: more checks than its limit allows are due at once."""
@@ -196,6 +210,23 @@ def _arrivals(
             at_us += random.randint(0, 20 * MS if burst < HOT else MS)
             room = hot if burst >= HOT else random.randrange(rooms)
             arrivals.append(_arrival(random, at_us, kind, timeout_ms, room))
+    return tuple(sorted(arrivals, key=lambda one: one.at_us))
+
+
+def _hot_arrivals(
+    random: Random, timeout_ms: int, troubles: tuple[Trouble, ...]
+) -> tuple[Arrival, ...]:
+    """A hundred gifts into one room just before each trouble of a pod, consumed late."""
+    arrivals = []
+    for trouble in troubles:
+        if trouble.kind not in _POD:
+            continue
+        at_us = trouble.at_us - random.randint(100, 2_000) * MS
+        for _ in range(random.choice((40, 100))):
+            at_us += random.randint(0, 3) * MS
+            arrival = _arrival(random, at_us, "gift", timeout_ms, 0)
+            late_ms = None if arrival.delay_ms is None else arrival.delay_ms + timeout_ms // 2
+            arrivals.append(replace(arrival, delay_ms=late_ms))
     return tuple(sorted(arrivals, key=lambda one: one.at_us))
 
 
@@ -275,6 +306,35 @@ _MIXTURES: Final[tuple[tuple[str, ...], ...]] = (
     (*_POD, *_KAFKA),
     (*_POD, *_KAFKA, *_API),
     (),
+)
+
+
+def _hot_troubles(random: Random, pods: int, end_us: int) -> tuple[Trouble, ...]:
+    """Pods come and go, now and then while the API is slow or Kafka is."""
+    troubles = []
+    for at_us in (START_US + 6 * SECOND, START_US + 15 * SECOND):
+        pod_us = at_us + random.randint(0, 2_000) * MS
+        kind = random.choice(("kill", "term", "leave", "freeze", "kill", "leave"))
+        length_us = random.choice((300, 300, 1_500, 9_000)) * MS
+        troubles.append(Trouble(pod_us, kind, length_us, random.randrange(pods), 0.0))
+        other = random.choice(_BESIDE)
+        if other is not None:
+            begin_us = pod_us - random.randint(0, 1_500) * MS
+            other_us = min(random.randint(500, 6_000) * MS, end_us - begin_us)
+            # Whole shares for all rooms: only then does an answer speak for everybody.
+            troubles.append(Trouble(begin_us, other, other_us, 0, random.uniform(0.5, 1.0)))
+    return tuple(sorted(troubles, key=lambda one: one.at_us))
+
+
+_BESIDE: Final = (
+    None,
+    None,
+    "api late",
+    "api late",
+    "api stall",
+    "api slow answers",
+    "api write",
+    "transactions slow",
 )
 
 

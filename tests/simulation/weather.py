@@ -212,7 +212,7 @@ class Weather:
 
     def _write(self, trouble: Trouble) -> Undo:
         """What is decided is written late: the lease may be over by then."""
-        self._world.api.weather.write_us = int(trouble.value * 2_000) * MS
+        self._world.api.weather.write_us = int(trouble.value * 4_000) * MS
 
         def undo() -> None:
             self._world.api.weather.write_us = 0

@@ -111,8 +111,7 @@ class World:
         now_us = START_US
         while now_us < end_us and not self.judge.violations:
             now_us += SECOND
-            hub.run_until(now_us)
-            self._look()
+            self._live_until(now_us)
             if now_us > last_us and self._is_settled():
                 break
         if not self.judge.violations:
@@ -129,6 +128,16 @@ class World:
             self.restarts,
             self.judge.prompt.latest_ms,
         )
+
+    def _live_until(self, now_us: int) -> None:
+        try:
+            self.hub.run_until(now_us)
+        except Exception as error:
+            # Of what was committed, or of the simulation itself.
+            self.judge.tell("no bug", f"what happens cannot be judged: {error!r}")
+            if self._line is not None:
+                raise
+        self._look()
 
     def trace(self, who: str, what: str) -> None:
         """Something happened."""

@@ -14,6 +14,8 @@ from tests.simulation.mutants.catalogue import Mutant
 
 ROOT: Final = Path(__file__).parents[3]
 
+CACHES: Final = shutil.ignore_patterns("__pycache__")
+
 SEEDS_MAX: Final = 200
 
 
@@ -43,9 +45,8 @@ def hunt(mutant: Mutant, *, first: int, seeds: int = SEEDS_MAX) -> Found:
     """Run seeds on the mutant until one finds it."""
     with tempfile.TemporaryDirectory(prefix="mutant-") as name:
         folder = Path(name)
-        shutil.copytree(ROOT / "consumer", folder / "consumer")
-        for linked in ("tests", "schemas"):
-            (folder / linked).symlink_to(ROOT / linked)
+        for part in ("consumer", "tests", "schemas"):
+            shutil.copytree(ROOT / part, folder / part, ignore=CACHES)
         plant(mutant, folder / "consumer")
         done = subprocess.run(
             [

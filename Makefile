@@ -7,7 +7,7 @@ STAMP := .venv/.installed
 # release of something locked and refuse it for its missing hash.
 PIP_INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --no-deps
 
-.PHONY: help install demo test test-rules test-rest bench simulate check format lock clean
+.PHONY: help install demo test test-rules test-rest bench simulate mutants check format lock clean
 
 help:           ## show this
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: [^#]*##/:/' | column -t -s:
@@ -40,6 +40,9 @@ bench: install  ## speed, CPU and memory on a real Kafka, beside a plain loop (3
 
 simulate: install  ## attack it in a simulated world (SEEDS=1000 FIRST=1), or show one (SEED=42)
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),200) --first $(or $(FIRST),1))
+
+mutants: install   ## plant bugs: the simulation must find each (minutes; ARGS="lease" for some)
+	@$(BIN)/python -m tests.simulation.mutants $(ARGS)
 
 # The rules read no clock: they may take what the other tests leave of the machine.
 test-rules:

@@ -8,7 +8,7 @@ answer within the request's time-out, and reads it with the adapter's own reader
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
 from types import SimpleNamespace
@@ -181,6 +181,10 @@ class Sender:
         finally:
             self.in_flight -= 1
             self._of_room[room] -= 1
+
+    def under_way(self) -> Iterator[tuple[int, str]]:
+        """The rooms with a check in flight."""
+        return (room for room, count in self._of_room.items() if count)
 
     async def _send(self, check: Check) -> CheckAnswered | CheckLost | CheckNotWritten:
         until_us = self._process.hub.now_us + self._timeout_ms * MS

@@ -93,6 +93,7 @@ def draw(seed: int) -> Plan:
         troubles = _hot_troubles(bad_luck, pods, faults_end_us)
     else:
         troubles = _troubles(bad_luck, rules, pods, rooms, faults_end_us)
+    steps = any(one.kind == "clock step" for one in troubles)
     slow = any(one.kind in SLOW for one in troubles)
     quiet_us = faults_end_us + (100 if slow else 45) * SECOND
     request_timeout_ms = rules.request_timeout_ms
@@ -119,7 +120,8 @@ def draw(seed: int) -> Plan:
         message_bytes_max=random.choice((1_048_588, 1_048_588, 80_000)),
         lag_max_ms=random.choice((0, settle_ms // 3)),
         skew_max_us=random.choice((0, 50, settle_ms // 3)) * MS,
-        dates=random.random() < 0.7,
+        # Without a `Date` our own clock alone decides: that is when its steps matter.
+        dates=random.random() < (0.3 if steps else 0.7),
         stale=random.choice((0.0, 0.5)),
         faults_end_us=faults_end_us,
         quiet_us=quiet_us,
@@ -156,6 +158,9 @@ def _rules(random: Random, *, hot: bool) -> CheckRules:
         replay_records_max=max(pending_max, random.choice((60, 300, 100_000))),
     )
 
+
+STEPS_SHARE: Final = 0.15
+"""So many of the others are about wall clocks that are set wrong."""
 
 HOT_SHARE: Final = 0.3
 """So many seeds are about the limit: more is due in one room than it allows, all the time, and
@@ -200,7 +205,8 @@ def _arrivals(
         if troubles and random.random() < 0.3:
             # In the midst of something: it begins, or ends, while there is much to do.
             trouble = random.choice(troubles)
-            around_us = trouble.at_us + random.choice((0, trouble.length_us))
+            within_us = random.randint(0, trouble.length_us)
+            around_us = trouble.at_us + random.choice((0, trouble.length_us, within_us))
             at_us = min(end_us, around_us + random.randint(-1_500, 500) * MS)
         burst = random.choice(bursts)
         for _ in range(min(burst, count - len(arrivals))):
@@ -322,7 +328,9 @@ def _hot_troubles(random: Random, pods: int, end_us: int) -> tuple[Trouble, ...]
             begin_us = pod_us - random.randint(0, 1_500) * MS
             other_us = min(random.randint(500, 6_000) * MS, end_us - begin_us)
             # Whole shares for all rooms: only then does an answer speak for everybody.
-            troubles.append(Trouble(begin_us, other, other_us, 0, random.uniform(0.5, 1.0)))
+            troubles.append(
+                Trouble(begin_us, other, other_us, random.randrange(8), random.uniform(0.5, 1.0))
+            )
     return tuple(sorted(troubles, key=lambda one: one.at_us))
 
 
@@ -335,6 +343,8 @@ _BESIDE: Final = (
     "api slow answers",
     "api write",
     "transactions slow",
+    "late loop",
+    "late loop",
 )
 
 
@@ -343,7 +353,7 @@ def _troubles(
 ) -> tuple[Trouble, ...]:
     begin_us = START_US + 2 * SECOND
     kinds = random.choice(_MIXTURES)
-    steps = random.random() < 0.08
+    steps = random.random() < STEPS_SHARE
     if steps:
         kinds = ("clock step", "clock step", "api hang", "api busy", "out of order")
     count = random.choice((2, 5, 9))

@@ -35,7 +35,7 @@ class Weather:
             "data slow": self._slow("data"),
             "answers lost": self._share("answer_lost", 0.3),
             "moved": self._share("moved", 0.5),
-            "unknown": self._share("unknown", 0.3),
+            "unknown": self._share("unknown", 0.8),
             "out of order": self._share("out_of_order", 0.4),
             "queue full": self._share("queue_full", 0.3),
             "api garbled": self._garbled,
@@ -119,7 +119,8 @@ class Weather:
         pod = self._world.pods[self._name(trouble)]
         if pod is None:
             return None
-        pod.loop.late_us = int(trouble.value * 300) * MS
+        # A loop that gets no processor: for some milliseconds as a rule, for seconds at worst.
+        pod.loop.late_us = int(trouble.value**6 * 5_000) * MS
 
         def undo() -> None:
             pod.loop.late_us = 0
@@ -203,7 +204,7 @@ class Weather:
         return Fault(**fields[trouble.kind])
 
     def _garbled(self, trouble: Trouble) -> Undo:
-        self._world.api.weather.garbled = trouble.value
+        self._world.api.weather.garbled = 1.0 if trouble.value > 0.5 else trouble.value
 
         def undo() -> None:
             self._world.api.weather.garbled = 0.0

@@ -13,12 +13,19 @@ from typing import Final
 
 from consumer.adapters.avro import AvroCodec, decode_result, encode_sent
 from consumer.adapters.kafka import KafkaConfig
+from consumer.core.metadata import decode_metadata
 from consumer.core.model import Check, GiftSent
 from consumer.errors import GiftcheckError, RestartNeeded
 from consumer.simulator import Gift
 from consumer.simulator.truth import Fate
 from tests.simulation.check_api import ApiHost
-from tests.simulation.checkers import BATCH_MAX, ROOM_IN_FLIGHT_MAX, Judge, Violation
+from tests.simulation.checkers import (
+    BATCH_MAX,
+    FOREIGN_ROOM,
+    ROOM_IN_FLIGHT_MAX,
+    Judge,
+    Violation,
+)
 from tests.simulation.clocks import PodClock
 from tests.simulation.history import History, Sent
 from tests.simulation.hub import MS, SECOND, Hub
@@ -286,7 +293,23 @@ class World:
             self.trace("kafka", f"commits {result.status.value} {place} {result.sent.msg_id}")
         at = " ".join(f"{partition}:{offset}" for partition, (offset, _) in offsets.items())
         self.trace("kafka", f"commits offsets {at}, {len(letters)} letters")
+        self._look_at_hand_over(offsets)
         self.judge.transaction(results, letters, offsets, self.hub.now_us // MS)
+
+    def _look_at_hand_over(self, offsets: Offsets) -> None:
+        """A cut says `drained` only where no check is under way: the successor relies on it."""
+        for partition, (_, text) in offsets.items():
+            written = decode_metadata(text)
+            pod = self.pods.get(written.instance)
+            if pod is None or not written.drained:
+                continue
+            for _, room in pod.sender.under_way():
+                log = self.broker.partition_of(self.broker.settings.gift_sent, room.encode())
+                if log.partition == partition and not room.startswith(FOREIGN_ROOM):
+                    self.judge.tell(
+                        "P2 honest hand-over",
+                        f"{pod.name} hands partition {partition} over, asking about {room}",
+                    )
 
     def _on_committed(self, partition: int, offset: int, _metadata: str) -> None:
         self.judge.progress.committed(partition, offset)

@@ -17,6 +17,9 @@ from tests.simulation.kafka.calls import Calls
 from tests.simulation.kafka.log import Headers, Record
 from tests.simulation.kafka.membership import Event, Kind, Membership
 
+LEFTOVERS: Final = 30
+"""How many records of an earlier assignment may be handed over with the next (`stale`)."""
+
 IDLE_US: Final = 400 * MS
 BUSY_STEPS_MAX: Final = 8
 FETCH_US: Final = (500, 12 * MS)
@@ -184,15 +187,15 @@ class SimulatedConsumer:
             left = self._left.pop(at.partition, None)
             if left is not None and left < at.offset and self._random.random() < self._stale:
                 log = self._broker.topics[self._topic][at.partition]
-                self._queue += list(log.committed(left, min(at.offset, left + 5)))
+                self._queue += list(log.committed(left, min(at.offset, left + LEFTOVERS)))
         if partitions:
             self._plan_fetch()
 
     def incremental_unassign(self, partitions: Sequence[TopicPartition]) -> None:
         self._assigned_in_callback = True
         for at in partitions:
-            # What it began to read from is where a leftover fetch may still bring records from.
-            self._left[at.partition] = max(0, self._positions.pop(at.partition) - 5)
+            # A fetch that was under way may bring some of what has been read once more.
+            self._left[at.partition] = max(0, self._positions.pop(at.partition) - LEFTOVERS)
             self._paused.discard(at.partition)
             del self._fetched[at.partition]
         gone = {at.partition for at in partitions}

@@ -16,6 +16,14 @@ MS: Final = 1_000
 SECOND: Final = 1_000_000
 
 
+EVENTS_MAX: Final = 100_000
+"""In a second of a busy world some thousand things happen."""
+
+
+class BusyLoopError(Exception):
+    """Somebody does the same again and again without waiting."""
+
+
 class Timer:
     """Something planned; `cancel` takes it back."""
 
@@ -49,9 +57,17 @@ class Hub:
         return self.at(self.now_us + delay_us, call, *args)
 
     def run_until(self, end_us: int) -> None:
-        """Let happen what is due before this instant, which is then now."""
+        """Let happen what is due before this instant, which is then now.
+
+        Raises:
+            BusyLoopError: more than `EVENTS_MAX` things happened.
+        """
         agenda, pop = self._agenda, heapq.heappop
+        left = EVENTS_MAX
         while agenda and agenda[0][0] < end_us:
+            left -= 1
+            if not left:
+                raise BusyLoopError(f"{EVENTS_MAX} things happened and time stands still")
             time_us, _, timer = pop(agenda)
             call = timer.call
             if call is not None:

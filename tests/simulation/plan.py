@@ -322,15 +322,14 @@ def _hot_troubles(random: Random, pods: int, end_us: int) -> tuple[Trouble, ...]
         pod_us = at_us + random.randint(0, 2_000) * MS
         kind = random.choice(("kill", "term", "leave", "freeze", "kill", "leave"))
         length_us = random.choice((300, 300, 1_500, 9_000)) * MS
-        troubles.append(Trouble(pod_us, kind, length_us, random.randrange(pods), 0.0))
+        who = random.randrange(pods)
+        troubles.append(Trouble(pod_us, kind, length_us, who, 0.0))
         other = random.choice(_BESIDE)
         if other is not None:
             begin_us = pod_us - random.randint(0, 1_500) * MS
             other_us = min(random.randint(500, 6_000) * MS, end_us - begin_us)
             # Whole shares for all rooms: only then does an answer speak for everybody.
-            troubles.append(
-                Trouble(begin_us, other, other_us, random.randrange(8), random.uniform(0.5, 1.0))
-            )
+            troubles.append(Trouble(begin_us, other, other_us, who + 1, random.uniform(0.5, 1.0)))
     return tuple(sorted(troubles, key=lambda one: one.at_us))
 
 

@@ -120,7 +120,7 @@ class Weather:
         if pod is None:
             return None
         # A loop that gets no processor: for some milliseconds as a rule, for seconds at worst.
-        pod.loop.late_us = int(trouble.value**6 * 5_000) * MS
+        pod.loop.late_us = int(trouble.value**3 * 5_000) * MS
 
         def undo() -> None:
             pod.loop.late_us = 0

@@ -191,14 +191,16 @@ class Sender:
         write_us = self._host.weather.write_us
         if write_us:
             await self._sleep(min(self._host.random.randint(0, write_us), self._timeout_ms * MS))
-        if self._process.hub.now_us >= until_us:
+        # After a stop both are over, the wait and the time-out: either may be noticed first.
+        late = self._process.hub.now_us >= until_us
+        if late and self._host.random.random() < 0.5:
             return CheckNotWritten(check.check_id, "no connection in time")
         if self._clock.now_ms() >= check.write_before_ms:
             return CheckNotWritten(check.check_id, "lease over", lease_over=True)
         self._on_written(check)
         answer: asyncio.Future[Reply | Silence | None] = self._loop.create_future()
         self._host.send(self._request(check), self._hand_over(answer))
-        left_us = until_us - self._process.hub.now_us
+        left_us = max(MS, until_us - self._process.hub.now_us)
         timer = self._loop.call_later(left_us / SECOND, _settle, answer, Silence.HANG)
         reply = await answer
         timer.cancel()

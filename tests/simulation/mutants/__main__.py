@@ -16,7 +16,7 @@ def main() -> int:
         description="Plant bugs into a copy of the consumer: the simulation must find each.",
     )
     parser.add_argument("words", nargs="*", help="only mutants whose names contain one of these")
-    parser.add_argument("--first", type=int, default=1, help="the first seed to try (1)")
+    parser.add_argument("--first", type=int, help="the first seed to try (the one known)")
     parser.add_argument("--seeds", type=int, default=SEEDS_MAX, help=f"how many ({SEEDS_MAX})")
     parser.add_argument("--jobs", type=int, default=all_cores(), help="processes (all cores)")
     options = parser.parse_args()

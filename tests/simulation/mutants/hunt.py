@@ -41,8 +41,8 @@ def plant(mutant: Mutant, package: Path) -> None:
     file.write_text(source.replace(mutant.old, mutant.new), "utf-8")
 
 
-def hunt(mutant: Mutant, *, first: int, seeds: int = SEEDS_MAX) -> Found:
-    """Run seeds on the mutant until one finds it."""
+def hunt(mutant: Mutant, *, first: int | None = None, seeds: int = SEEDS_MAX) -> Found:
+    """Run seeds on the mutant until one finds it; by default from its own on."""
     with tempfile.TemporaryDirectory(prefix="mutant-") as name:
         folder = Path(name)
         for part in ("consumer", "tests", "schemas"):
@@ -51,7 +51,7 @@ def hunt(mutant: Mutant, *, first: int, seeds: int = SEEDS_MAX) -> Found:
         done = subprocess.run(
             [
                 *(sys.executable, "-m", "tests.simulation", "--jobs", "1"),
-                *("--first", str(first), "--seeds", str(seeds)),
+                *("--first", str(first or mutant.seed), "--seeds", str(seeds)),
             ],
             cwd=folder,
             capture_output=True,
@@ -67,7 +67,11 @@ def hunt(mutant: Mutant, *, first: int, seeds: int = SEEDS_MAX) -> Found:
 
 
 def hunt_all(
-    mutants: Iterable[Mutant], *, jobs: int, first: int = 1, seeds: int = SEEDS_MAX
+    mutants: Iterable[Mutant],
+    *,
+    jobs: int,
+    first: int | None = None,
+    seeds: int = SEEDS_MAX,
 ) -> Iterator[Found]:
     """Hunt several mutants at once; in their order."""
     with ThreadPoolExecutor(jobs) as pool:

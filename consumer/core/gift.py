@@ -99,11 +99,11 @@ class Gift:
 
 
 def pending_gift(
-    read: GiftRead, *, now_ms: int, wall_ms: int, rules: CheckRules, clock_error_ms: int = 0
+    read: GiftRead, *, now_ms: int, wall_ms: int, rules: CheckRules, clock_lead_ms: int = 0
 ) -> Gift:
     """A gift as it arrives now.
 
-    `clock_error_ms` is how far off `wall_ms` may be, and with it the deadline. So much later may it
+    `clock_lead_ms` is how far ahead `wall_ms` may be, and how early the deadline. So much later may it
     be given up, or a clock that is an hour ahead would have every gift given up after its first
     check; and so much later does silence prove absence by our own clock, even if that has been
     set right by then.
@@ -117,9 +117,9 @@ def pending_gift(
         start_ms=start_ms,
         deadline_wall_ms=start_wall_ms + rules.timeout_ms,
         proof_ms=proof_ms,
-        undated_proof_ms=proof_ms + clock_error_ms if clock_error_ms else proof_ms,
+        undated_proof_ms=proof_ms + clock_lead_ms if clock_lead_ms else proof_ms,
         give_up_ms=(
-            start_ms + rules.give_up_after_ms + clock_error_ms if rules.give_up_after_ms else None
+            start_ms + rules.give_up_after_ms + clock_lead_ms if rules.give_up_after_ms else None
         ),
         since_ms=now_ms,
     )

@@ -48,7 +48,7 @@ def open_clause(
     `sent_ms` is when the check was decided: never after it was written, so a bound in our favour
     is never claimed. `Date` has whole seconds, rounded down: never later than the truth. With
     `clock_in_doubt` (`wall_clock`) nothing but a `Date` tells that the deadline is over; for a gift
-    taken in meanwhile that holds until the clock's error is over, too.
+    taken in meanwhile that holds for as long again as the clock may have led.
     """
     if answer.code != 0:
         return Clause.NOT_SUCCESSFUL

@@ -89,12 +89,12 @@ def make_gift(
     now_ms: int = NOW_MS,
     wall_ms: int = WALL_MS,
     rules: CheckRules = RULES,
-    clock_error_ms: int = 0,
+    clock_lead_ms: int = 0,
 ) -> Gift:
     """A gift that arrives at `now_ms`, by default in the moment it was sent."""
     record = make_record(offset, msg_id=msg_id, sent_at=sent_at)
     return pending_gift(
-        record, now_ms=now_ms, wall_ms=wall_ms, rules=rules, clock_error_ms=clock_error_ms
+        record, now_ms=now_ms, wall_ms=wall_ms, rules=rules, clock_lead_ms=clock_lead_ms
     )
 
 

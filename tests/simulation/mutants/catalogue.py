@@ -133,7 +133,7 @@ VERDICTS: Final = (
     Mutant(
         "UNCONSUMED of a gift taken in by a clock that was in doubt",
         "core/gift.py",
-        "undated_proof_ms=proof_ms + clock_error_ms if clock_error_ms else proof_ms,",
+        "undated_proof_ms=proof_ms + clock_lead_ms if clock_lead_ms else proof_ms,",
         "undated_proof_ms=proof_ms,",
         11,
     ),

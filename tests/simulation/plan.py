@@ -141,14 +141,16 @@ def draw(seed: int) -> Plan:
 
 def _rules(random: Random, *, hot: bool, wide: bool) -> CheckRules:
     timeout_ms = random.choice((1_500, 2_500, 4_000, 8_000))
+    if hot or wide:
+        timeout_ms = 8_000
     settle_ms = random.choice((300, 600, 1_000))
     give_up_ms = random.choice((2_000, 15_000, 60_000))
     gives_up = random.random() < 0.7
     pending_max = 100_000 if hot or wide else random.choice((15, 60, 100_000))
     return CheckRules(
-        timeout_ms=8_000 if hot or wide else timeout_ms,
+        timeout_ms=timeout_ms,
         settle_ms=settle_ms,
-        give_up_after_ms=8_000 + settle_ms + give_up_ms if gives_up else 0,
+        give_up_after_ms=timeout_ms + settle_ms + give_up_ms if gives_up else 0,
         request_price_ms=5.0 if hot else random.choice((10.0, 30.0, 200.0)),
         request_timeout_ms=random.choice((500, 1_000, 2_000, 3_000)),
         requests_in_flight_max=256 if hot else random.choice((8, 16, 256)),

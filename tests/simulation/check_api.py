@@ -58,10 +58,12 @@ class ApiWeather:
     Attributes:
         garbled: the share of answers with an entry that cannot be read.
         write_us: the longest wait between deciding a check and writing it.
+        refuses: during an outage no connection is made at all.
     """
 
     garbled: float = 0.0
     write_us: int = 0
+    refuses: bool = False
 
 
 class ApiHost:
@@ -106,6 +108,11 @@ class ApiHost:
         delay_us = self.random.randint(*self._latency_us)
         delay_us += round(faults.delay_ms(request, Kind.LATENCY_IN) * MS)
         self.hub.after(delay_us, self._reach, request, answered)
+
+    def refuses(self, request: Request) -> bool:
+        """Whether no connection can be made for this request."""
+        faults = self.simulator.faults
+        return self.weather.refuses and faults.strikes(request, OUTAGE) is not None
 
     def date_wall_ms(self) -> int | None:
         """The `Date` of an answer that leaves now."""
@@ -197,9 +204,13 @@ class Sender:
             return CheckNotWritten(check.check_id, "no connection in time")
         if self._clock.now_ms() >= check.write_before_ms:
             return CheckNotWritten(check.check_id, "lease over", lease_over=True)
+        request = self._request(check)
+        if self._host.refuses(request):
+            await self._sleep(MS)
+            return CheckNotWritten(check.check_id, "cannot connect")
         self._on_written(check)
         answer: asyncio.Future[Reply | Silence | None] = self._loop.create_future()
-        self._host.send(self._request(check), self._hand_over(answer))
+        self._host.send(request, self._hand_over(answer))
         left_us = max(MS, until_us - self._process.hub.now_us)
         timer = self._loop.call_later(left_us / SECOND, _settle, answer, Silence.HANG)
         reply = await answer
@@ -217,8 +228,6 @@ class Sender:
     ) -> CheckAnswered | CheckLost | CheckNotWritten:
         check_id = check.check_id
         if reply is None:
-            if self._host.random.random() < 0.5:
-                return CheckNotWritten(check_id, "cannot connect")
             return CheckLost(check_id, Trouble.TRANSIENT, "disconnected", stale_connection=True)
         if reply is Silence.RESET:
             stale = self._host.random.random() < 0.5

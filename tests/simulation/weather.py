@@ -38,6 +38,7 @@ class Weather:
             "unknown": self._share("unknown", 0.8),
             "out of order": self._share("out_of_order", 0.4),
             "queue full": self._share("queue_full", 0.3),
+            "api outage": self._outage,
             "api garbled": self._garbled,
             "api write": self._write,
             "api date": self._date,
@@ -171,6 +172,17 @@ class Weather:
         fault = self._fault(trouble)
         self._faults.add(fault)
         return lambda: self._faults.remove(fault)
+
+    def _outage(self, trouble: Trouble) -> Undo:
+        """Connections are reset now and then, or none can be made at all."""
+        weather, over = self._world.api.weather, self._api_fault(trouble)
+        weather.refuses = trouble.value > 0.4
+
+        def undo() -> None:
+            weather.refuses = False
+            over()
+
+        return undo
 
     def _fault(self, trouble: Trouble) -> Fault:
         """A fault of the simulator's own kind; a value decides whom it strikes, and how often."""

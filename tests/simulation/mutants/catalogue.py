@@ -80,18 +80,21 @@ LIMIT: Final = (
         "core/dispatch.py",
         "write_before_ms=window.lease.until_ms,",
         "write_before_ms=window.lease.until_ms + 3_600_000,",
+        5,
     ),
     Mutant(
         "a check is decided without a lease",
         "core/lease.py",
         "return now_ms < self.until_ms and not self.draining",
         "return self.until_ms >= 0 and not self.draining",
+        6,
     ),
     Mutant(
         "a cut renews the lease from its commit, not from its making",
         "core/scheduler.py",
         "until_ms = made_ms + self._rules.lease_ms",
         "until_ms = now_ms + self._rules.lease_ms",
+        6,
     ),
 )
 
@@ -115,6 +118,7 @@ VERDICTS: Final = (
         "core/decision.py",
         "Verdict(Status.UNVERIFIED, reason)",
         "Verdict(Status.UNCONSUMED, reason)",
+        313,
     ),
     Mutant(
         "UNCONSUMED at the deadline itself, without settling",
@@ -136,18 +140,6 @@ VERDICTS: Final = (
         "undated_proof_ms=proof_ms + clock_lead_ms if clock_lead_ms else proof_ms,",
         "undated_proof_ms=proof_ms,",
         11,
-    ),
-    Mutant(
-        "a gift is given up without ever having been asked about",
-        "core/gift.py",
-        "        if not self.asked:\n            return False\n",
-        "",
-    ),
-    Mutant(
-        "the answer of a previous assignment is accepted",
-        "core/ending.py",
-        "            if flight.window.open:\n                self._judge",
-        "            if True:\n                self._judge",
     ),
 )
 
@@ -179,18 +171,6 @@ PROGRESS: Final = (
         "max(0, end + 7 - self._base) // 8",
         "max(0, end - self._base) // 8",
         100,
-    ),
-    Mutant(
-        "an answered offset stays in the map though its result was aborted",
-        "core/partition.py",
-        "        self.progress.withdraw(_offsets_of(self._cut))\n        self._uncut = ",
-        "        self._uncut = ",
-    ),
-    Mutant(
-        "a bit is set for what did not fit the cut",
-        "core/partition.py",
-        "            self.progress.withdraw(_offsets_of(fresh[fewer:count]))\n",
-        "",
     ),
     Mutant(
         "the position is committed, not the oldest pending gift",
@@ -294,12 +274,6 @@ TIME: Final = (
         3,
     ),
     Mutant(
-        "slots are given by collected waiting alone",
-        "core/fair_queue.py",
-        "self._standings if self._most_was_last else most",
-        "most",
-    ),
-    Mutant(
         "leases of pending gifts are not renewed",
         "core/partition.py",
         "return self._last_cut_ms + RENEWAL_MS if self.pending_count else None",
@@ -311,12 +285,7 @@ TIME: Final = (
         "core/assignment.py",
         "            elif before and not now:\n",
         "            elif False:\n",
-    ),
-    Mutant(
-        "the host's trouble never ends",
-        "core/breaker.py",
-        "            self.probe_ms = None\n            self._slots = min",
-        "            self._slots = min",
+        3,
     ),
 )
 

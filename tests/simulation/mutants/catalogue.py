@@ -191,7 +191,7 @@ PROGRESS: Final = (
         "adapters/kafka/intake.py",
         "if owned is None or offset < owned.next_offset:",
         "if owned is None:",
-        181,
+        103,
     ),
     Mutant(
         "dead letters are counted and forgotten",
@@ -237,7 +237,7 @@ TRANSACTIONS: Final = (
         "adapters/kafka/transaction.py",
         "over = committing or error.fatal() or error.retriable()",
         "over = error.fatal() or error.retriable()",
-        433,
+        277,
     ),
     Mutant(
         "a cut is sent though its partition is gone",
@@ -258,7 +258,7 @@ TRANSACTIONS: Final = (
         "adapters/kafka/session.py",
         "        self._release(partitions, lost=True)\n",
         "        self._consumer.incremental_unassign([])\n",
-        104,
+        130,
     ),
 )
 

@@ -7,7 +7,8 @@ STAMP := .venv/.installed
 # release of something locked and refuse it for its missing hash.
 PIP_INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --no-deps
 
-.PHONY: help install demo test test-rules test-rest bench chaos check format lock clean
+.PHONY: help install demo test test-rules test-rest test-worlds bench chaos simulate mutants check \
+    format lock clean
 
 help:           ## show this
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: [^#]*##/:/' | column -t -s:
@@ -30,6 +31,7 @@ ifdef ARGS
 	$(BIN)/pytest $(ARGS)
 else
 	@$(MAKE) --no-print-directory --jobs=2 test-rules test-rest
+	@$(MAKE) --no-print-directory test-worlds
 	$(BIN)/coverage combine --quiet .coverage.rules .coverage.rest
 	$(BIN)/coverage report --fail-under=90
 	$(BIN)/coverage report --include='consumer/core/*' --fail-under=100
@@ -41,12 +43,23 @@ bench: install  ## speed, CPU and memory on a real Kafka, beside a plain loop (3
 chaos: install  ## kill, cut and stall real brokers and consumers (15 minutes; ARGS="--seed 7 --json")
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
+simulate: install  ## attack it in a simulated world (SEEDS=1000 FIRST=1), or show one (SEED=42)
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),200) --first $(or $(FIRST),1))
+
+mutants: install   ## plant bugs: the simulation must find each (minutes; ARGS="lease" for some)
+	@$(BIN)/python -m tests.simulation.mutants $(ARGS)
+
 # The rules read no clock: they may take what the other tests leave of the machine.
 test-rules:
 	COVERAGE_FILE=.coverage.rules nice -n 19 $(BIN)/pytest -q tests/core --cov --cov-report= --durations=5
 
 test-rest:
-	COVERAGE_FILE=.coverage.rest $(BIN)/pytest --ignore=tests/core --cov --cov-report= --durations=15
+	COVERAGE_FILE=.coverage.rest $(BIN)/pytest --ignore=tests/core --ignore=tests/simulation \
+	    --cov --cov-report= --durations=15
+
+# Simulated worlds take every core, and count no lines: that would make them three times as long.
+test-worlds:
+	$(BIN)/pytest tests/simulation --durations=5
 
 check: install  ## lint, types, import contracts
 	$(BIN)/ruff check .

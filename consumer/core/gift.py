@@ -49,8 +49,9 @@ class Gift:
 
     `since_ms` is the later of its arrival and the sending of the last answered check that held
     it: since then we do not know; of what was told until then, `learned_ms` is how far it was
-    learned from. `sent_ms` is when it was sent, to within `check.settle`. `proof_ms` is deadline + settle: an answered check sent at or
-    after it can prove absence. `offsets` are all its records', lowest first. `watched` and `overdue` are
+    learned from. `sent_ms` is when it was sent, to within `check.settle`. `proof_ms` is deadline +
+    settle: an answered check sent at or after it can prove absence, from `undated_proof_ms` on also
+    without a `Date`. `offsets` are all its records', lowest first. `watched` and `overdue` are
     marks of `overdue`; `given_up_for` is the limit for which it is to be given up before its time.
     """
 
@@ -60,6 +61,7 @@ class Gift:
     sent_ms: int
     deadline_wall_ms: int
     proof_ms: int
+    undated_proof_ms: int
     give_up_ms: int | None
     since_ms: int
     learned_ms: int
@@ -93,16 +95,18 @@ class Gift:
 
 
 def pending_gift(
-    read: GiftRead, *, now_ms: int, wall_ms: int, rules: CheckRules, clock_error_ms: int = 0
+    read: GiftRead, *, now_ms: int, wall_ms: int, rules: CheckRules, clock_lead_ms: int = 0
 ) -> Gift:
     """A gift as it arrives now.
 
-    `clock_error_ms` is how far off `wall_ms` may be: so much later may it be given up, or a clock
-    that is an hour ahead would have every gift given up after its first check.
+    `clock_lead_ms` is how far ahead `wall_ms` may be, and how early the deadline. So much later may it
+    be given up, or a clock that is an hour ahead would have every gift given up after its first
+    check; and so much later does silence prove absence by our own clock, even if that has been
+    set right by then.
     """
     start_wall_ms = min(max(read.sent.sent_at, read.timestamp_ms), wall_ms)
     start_ms = now_ms - (wall_ms - start_wall_ms)
-    deadline_ms = start_ms + rules.timeout_ms
+    proof_ms = start_ms + rules.timeout_ms + rules.settle_ms
     sent_at = read.sent.sent_at
     return Gift(
         read=read,
@@ -110,9 +114,10 @@ def pending_gift(
         start_ms=start_ms,
         sent_ms=start_ms if sent_at < MILLISECONDS_FROM_MS else now_ms - (wall_ms - sent_at),
         deadline_wall_ms=start_wall_ms + rules.timeout_ms,
-        proof_ms=deadline_ms + rules.settle_ms,
+        proof_ms=proof_ms,
+        undated_proof_ms=proof_ms + clock_lead_ms if clock_lead_ms else proof_ms,
         give_up_ms=(
-            start_ms + rules.give_up_after_ms + clock_error_ms if rules.give_up_after_ms else None
+            start_ms + rules.give_up_after_ms + clock_lead_ms if rules.give_up_after_ms else None
         ),
         since_ms=now_ms,
         learned_ms=start_ms,

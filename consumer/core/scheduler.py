@@ -265,7 +265,7 @@ class Scheduler:
             now_ms=now_ms,
             wall_ms=wall_ms,
             rules=self._rules,
-            clock_error_ms=self._wall_clock.error_ms,
+            clock_lead_ms=self._wall_clock.may_lead_ms,
         )
         window.add(gift, now_ms)
         self._assignment.count_pending(partition, 1)

@@ -37,7 +37,7 @@ class Clause(Enum):
     INCOMPLETE = "the answer was malformed"
     TOO_EARLY = "the check was sent before deadline + settle"
     SERVER_CLOCK = "the server's Date lies before the deadline"
-    OUR_CLOCK = "our clock is in doubt and the answer has no Date"
+    OUR_CLOCK = "our clock is or was in doubt and the answer has no Date"
 
 
 def open_clause(
@@ -47,7 +47,8 @@ def open_clause(
 
     `sent_ms` is when the check was decided: never after it was written, so a bound in our favour
     is never claimed. `Date` has whole seconds, rounded down: never later than the truth. With
-    `clock_in_doubt` (`wall_clock`) nothing but a `Date` tells that the deadline is over.
+    `clock_in_doubt` (`wall_clock`) nothing but a `Date` tells that the deadline is over; for a gift
+    taken in meanwhile that holds for as long again as the clock may have led.
     """
     if answer.code != 0:
         return Clause.NOT_SUCCESSFUL
@@ -56,7 +57,8 @@ def open_clause(
     if sent_ms < gift.proof_ms:
         return Clause.TOO_EARLY
     if answer.date_wall_ms is None:
-        return Clause.OUR_CLOCK if clock_in_doubt else None
+        doubtful = clock_in_doubt or sent_ms < gift.undated_proof_ms
+        return Clause.OUR_CLOCK if doubtful else None
     return Clause.SERVER_CLOCK if answer.date_wall_ms < gift.deadline_wall_ms else None
 
 

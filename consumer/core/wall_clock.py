@@ -50,9 +50,12 @@ class WallClock:
         return None
 
     @property
-    def error_ms(self) -> int:
-        """How far off the clock may be; 0 while there is no doubt."""
-        return max(abs(self._step_ms() or 0), abs(self._ahead_ms or 0))
+    def may_lead_ms(self) -> int:
+        """How far ahead the clock may be; 0 while there is no doubt.
+
+        One that lags makes no deadline early: a gift's time counts from now at the latest.
+        """
+        return max(0, self._step_ms() or 0, self._ahead_ms or 0)
 
     def read(self, now_ms: int, wall_ms: int) -> None:
         """Both clocks have been read, one right after the other."""

@@ -90,10 +90,13 @@ def make_gift(
     now_ms: int = NOW_MS,
     wall_ms: int = WALL_MS,
     rules: CheckRules = RULES,
+    clock_lead_ms: int = 0,
 ) -> Gift:
     """A gift that arrives at `now_ms`, by default in the moment it was sent."""
     record = make_record(offset, msg_id=msg_id, sent_at=sent_at)
-    return pending_gift(record, now_ms=now_ms, wall_ms=wall_ms, rules=rules)
+    return pending_gift(
+        record, now_ms=now_ms, wall_ms=wall_ms, rules=rules, clock_lead_ms=clock_lead_ms
+    )
 
 
 def waiting(gifts: list[Gift], hazard: Hazard, now_ms: int) -> float:

@@ -62,6 +62,15 @@ def test_a_server_without_a_date_is_believed() -> None:
     assert judge(make_gift(), [], replace(SILENCE, date_wall_ms=None), PROOF_MS) == ABSENT
 
 
+def test_a_gift_taken_in_by_a_doubtful_clock_needs_a_date_or_more_time() -> None:
+    """Its deadline lies wrong by the clock's error, also once the clock is right again."""
+    gift = make_gift(clock_lead_ms=30_000)
+    undated = replace(SILENCE, date_wall_ms=None)
+    assert Clause.OUR_CLOCK is judge(gift, [], undated, PROOF_MS + 29_999)
+    assert judge(gift, [], undated, PROOF_MS + 30_000) == ABSENT
+    assert judge(gift, [], SILENCE, PROOF_MS) == ABSENT
+
+
 def test_the_clauses_are_looked_at_in_order() -> None:
     """What is reported is the first thing in the way."""
     early = judge(make_gift(), [], Answer(1, "busy", complete=False, date_wall_ms=0), NOW_MS)

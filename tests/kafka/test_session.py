@@ -9,6 +9,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
 from consumer.adapters.kafka import KafkaConfig
 from consumer.adapters.kafka.client_reports import ClientReports
+from consumer.adapters.kafka.clients import LIBRDKAFKA
 from consumer.adapters.kafka.session import Session
 from consumer.errors import GiftcheckError, NameTaken, RestartNeeded
 from tests.kafka.fake_host import FakeHost, TextCodec
@@ -32,6 +33,7 @@ def leave(reports: ClientReports, clock: SettableClock) -> None:
         cast("Producer", FakeProducer(clock)),
         CONFIG,
         reports,
+        clients=LIBRDKAFKA,
         codec=TextCodec(),
         host=FakeHost("a"),
         clock=clock,

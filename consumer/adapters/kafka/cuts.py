@@ -8,13 +8,15 @@ back as aborted, and the core drops what is gone.
 """
 
 import threading
-from concurrent.futures import Future, wait
-from typing import Final
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Final
 
 import structlog
 from confluent_kafka import Consumer
 
 from consumer.adapters.kafka.assignment import Assignment
+from consumer.adapters.kafka.clients import wait_for
 from consumer.adapters.kafka.config import KafkaConfig
 from consumer.adapters.kafka.ports import Host
 from consumer.adapters.kafka.transaction import Transactions
@@ -40,6 +42,7 @@ class Cuts:
 
     Args:
         wanted: set by whoever has something to say, from any thread.
+        wait: blocks until a future is done or the seconds are over.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Cuts:
         config: KafkaConfig,
         clock: Clock,
         wanted: threading.Event,
+        wait: Callable[[Future[Any], float], bool] = wait_for,
     ) -> None:
         self._host = host
         self._transactions = transactions
@@ -60,6 +64,7 @@ class Cuts:
         self._config = config
         self._clock = clock
         self._wanted = wanted
+        self._wait = wait
         self._outstanding: Future[Cut | None] | None = None
         self._rest = False
         self._asked_ms = self._next_ms = clock.now_ms()
@@ -100,7 +105,7 @@ class Cuts:
     def _settle(self, timeout_s: float) -> bool:
         """Wait for the outstanding answer, commit it, say so; False if it has not come."""
         outstanding = self._outstanding
-        if outstanding is None or not wait([outstanding], timeout_s).done:
+        if outstanding is None or not self._wait(outstanding, timeout_s):
             return False
         self._outstanding = None
         cut = outstanding.result()

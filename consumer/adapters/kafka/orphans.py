@@ -23,6 +23,7 @@ import structlog
 from confluent_kafka import KafkaException
 
 from consumer.adapters.kafka.client_reports import ClientReports
+from consumer.adapters.kafka.clients import Clients
 from consumer.adapters.kafka.config import KafkaConfig
 from consumer.adapters.kafka.startup import open_admin
 from consumer.clock import Clock
@@ -41,10 +42,13 @@ log = structlog.get_logger()
 class Orphans:
     """Looks for partitions without an owner, for as long as this process is new in its group."""
 
-    def __init__(self, config: KafkaConfig, reports: ClientReports, clock: Clock) -> None:
+    def __init__(
+        self, config: KafkaConfig, reports: ClientReports, clock: Clock, clients: Clients
+    ) -> None:
         self._config = config
         self._reports = reports
         self._clock = clock
+        self._clients = clients
         self._next_ms = clock.now_ms() + LOOK_MS
         self._seen = 0
         self._over = False
@@ -77,7 +81,7 @@ class Orphans:
     def _orphans(self, member_id: str) -> set[int] | None:
         """The partitions that are nobody's; None while the group is not at rest with us in it."""
         group_id, topic = self._config.group_id, self._config.gift_sent
-        with open_admin(self._config, self._reports) as admin:
+        with open_admin(self._config, self._reports, self._clients) as admin:
             groups: list[Any] = admin.list_groups(group_id, timeout=REQUEST_S)
             partitions = admin.list_topics(topic, timeout=REQUEST_S).topics[topic].partitions
         group = next((group for group in groups if group.id == group_id), None)

@@ -20,6 +20,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 
 from consumer.adapters.kafka.assignment import Assignment
 from consumer.adapters.kafka.client_reports import ClientReports
+from consumer.adapters.kafka.clients import Clients
 from consumer.adapters.kafka.config import KafkaConfig
 from consumer.adapters.kafka.cuts import Cuts
 from consumer.adapters.kafka.errors import NOT_ALLOWED, error_text, fenced, is_fence, kafka_error
@@ -68,6 +69,7 @@ class Session:
         orders: what other threads want paused and resumed.
         taken_count: how many of the records handed over have been taken so far.
         orphans: looks for partitions that are nobody's; None where the broker cannot tell.
+        clients: how to wait for a cut.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Session:
         orders: "SimpleQueue[IntakeOrder]",
         taken_count: Callable[[], int],
         orphans: Orphans | None,
+        clients: Clients,
     ) -> None:
         self._consumer = consumer
         self._producer = producer
@@ -107,6 +110,7 @@ class Session:
             config=config,
             clock=clock,
             wanted=wanted,
+            wait=clients.wait,
         )
 
     def join(self) -> None:

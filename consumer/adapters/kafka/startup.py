@@ -23,6 +23,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer, TopicCollectio
 from confluent_kafka.admin import AclOperation, AdminClient  # type: ignore[attr-defined]  # public, but not marked so
 
 from consumer.adapters.kafka.client_reports import ClientReports
+from consumer.adapters.kafka.clients import LIBRDKAFKA, Clients
 from consumer.adapters.kafka.config import KafkaConfig, client_properties, refuse_properties
 from consumer.adapters.kafka.errors import NOT_ALLOWED, kafka_error
 from consumer.clock import Clock
@@ -76,19 +77,21 @@ class Startup:
         *,
         stopping: threading.Event,
         turned: Callable[[], None],
+        clients: Clients = LIBRDKAFKA,
     ) -> None:
         self._config = config
         self._reports = reports
         self._clock = clock
         self._stopping = stopping
         self._turned = turned
+        self._clients = clients
         self._began_ms = clock.now_ms()
         self._told = False
         self._refusals = 0
 
     def check_cluster(self) -> bool:
         """Reach the brokers; see the topics and our rights to them. Of the group joining tells."""
-        with open_admin(self._config, self._reports) as admin:
+        with open_admin(self._config, self._reports, self._clients) as admin:
             return self.connect(admin) and self._until_done(lambda: self._check_topics(admin))
 
     def connect(self, admin: AdminClient) -> bool:
@@ -198,7 +201,9 @@ class Startup:
         return None
 
 
-def open_admin(config: KafkaConfig, reports: ClientReports) -> AdminClient:
+def open_admin(
+    config: KafkaConfig, reports: ClientReports, clients: Clients = LIBRDKAFKA
+) -> AdminClient:
     """A client that asks about topics and groups; close it.
 
     Raises:
@@ -207,7 +212,7 @@ def open_admin(config: KafkaConfig, reports: ClientReports) -> AdminClient:
     refuse_properties(config.properties)
     with properties_judged():
         properties = client_properties(config, reports.on_error)
-        return AdminClient(properties, logger=reports.logger)
+        return clients.admin(properties, logger=reports.logger)
 
 
 @contextmanager

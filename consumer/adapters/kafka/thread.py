@@ -12,9 +12,10 @@ from queue import SimpleQueue
 from typing import Final
 
 import structlog
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Producer
 
 from consumer.adapters.kafka.client_reports import ClientReports
+from consumer.adapters.kafka.clients import LIBRDKAFKA, Clients
 from consumer.adapters.kafka.config import KafkaConfig, consumer_properties, producer_properties
 from consumer.adapters.kafka.orphans import Orphans
 from consumer.adapters.kafka.ports import Codec, Host
@@ -41,15 +42,24 @@ class KafkaThread(threading.Thread):
             starts it again under its name, or its session runs out.
     """
 
-    def __init__(self, config: KafkaConfig, *, codec: Codec, host: Host, clock: Clock) -> None:
+    def __init__(
+        self,
+        config: KafkaConfig,
+        *,
+        codec: Codec,
+        host: Host,
+        clock: Clock,
+        clients: Clients = LIBRDKAFKA,
+    ) -> None:
         super().__init__(name="kafka", daemon=True)
         self._config = config
         self._codec = codec
         self._host = host
         self._clock = clock
         self._reports = ClientReports(clock)
-        self._stopping = threading.Event()
-        self._wanted = threading.Event()
+        self._clients = clients
+        self._stopping = clients.event()
+        self._wanted = clients.event()
         self._orders: SimpleQueue[IntakeOrder] = SimpleQueue()
         self._taken_count = 0
         self._session: Session | None = None
@@ -108,6 +118,7 @@ class KafkaThread(threading.Thread):
             self._clock,
             stopping=self._stopping,
             turned=self._note_turn,
+            clients=self._clients,
         )
         self._reports.quiet = True
         if not (self._config.embedded_broker or startup.check_cluster()):
@@ -125,14 +136,16 @@ class KafkaThread(threading.Thread):
     def _producer(self) -> Producer:
         with properties_judged():
             properties = producer_properties(self._config, self._reports.on_error)
-            return Producer(properties, logger=self._reports.logger)
+            return self._clients.producer(properties, logger=self._reports.logger)
 
     def _join(self, producer: Producer) -> Session:
         with properties_judged():
             properties = consumer_properties(self._config, self._reports.on_error)
-            consumer = Consumer(properties, logger=self._reports.logger)
+            consumer = self._clients.consumer(properties, logger=self._reports.logger)
         embedded = self._config.embedded_broker
-        orphans = None if embedded else Orphans(self._config, self._reports, self._clock)
+        orphans = (
+            None if embedded else Orphans(self._config, self._reports, self._clock, self._clients)
+        )
         session = Session(
             consumer,
             producer,
@@ -145,6 +158,7 @@ class KafkaThread(threading.Thread):
             orders=self._orders,
             taken_count=lambda: self._taken_count,
             orphans=orphans,
+            clients=self._clients,
         )
         session.join()
         return session

@@ -1,0 +1,1 @@
+"""One contract, two subjects: what simulations claim is held against the real thing."""

@@ -103,7 +103,8 @@ class Progress:
         for offset in pending:
             assert at <= offset < end, "a record out of order"
             if offset < horizon:
-                self._fill(at, offset)
+                if at < offset:
+                    self._fill(at, offset)
             else:
                 self._fill(at, horizon)
                 self._beyond.append(offset)

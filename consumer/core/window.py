@@ -106,8 +106,10 @@ class Window:
 
     def find(self, msg_id: str, sent_at: int) -> Gift | None:
         """The pending gift of this MsgId and Timestamp, if there is one."""
-        twins = self._gifts.get(msg_id, ())
-        return next((gift for gift in twins if gift.read.sent.sent_at == sent_at), None)
+        for gift in self._gifts.get(msg_id, ()):
+            if gift.read.sent.sent_at == sent_at:
+                return gift
+        return None
 
     def oldest_waiting(self) -> Gift | None:
         """The gift that waits and arrived first; passes over those in flight."""
@@ -202,6 +204,17 @@ class Window:
         only the latter: past any other border waiting only collects more slowly, so that it is
         early enough to look again at the instant found here. None: nothing waits.
         """
+        ask_ms = self.reaches_at(hazard, price_ms, now_ms)
+        if ask_ms is None or ask_ms == now_ms:
+            return ask_ms
+        borders = self._proofs if hazard.falling else self._borders
+        return min(ask_ms, borders[0][0]) if borders else ask_ms
+
+    def reaches_at(self, hazard: Hazard, price_ms: float, now_ms: int) -> int | None:
+        """When the collected waiting reaches `price_ms` if no gift changes its class until then.
+
+        `advance` must have seen `now_ms`. None: nothing waits.
+        """
         if not self.waiting_count:
             return None
         have, speed, growth = self._polynomial(hazard, now_ms)
@@ -210,9 +223,7 @@ class Window:
         missing = price_ms - have
         # growth·x² + speed·x = missing, in the form that stays exact when growth is tiny
         wait_ms = 2 * missing / (speed + math.sqrt(speed * speed + 4 * growth * missing))
-        ask_ms = now_ms + math.ceil(wait_ms)
-        borders = self._proofs if hazard.falling else self._borders
-        return min(ask_ms, borders[0][0]) if borders else ask_ms
+        return now_ms + math.ceil(wait_ms)
 
     def collected(self, hazard: Hazard, now_ms: int) -> float:
         """The waiting collected by now, in gift-milliseconds; `advance` must have seen `now_ms`."""

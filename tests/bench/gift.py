@@ -22,6 +22,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 
 from consumer.adapters.avro import AvroCodec, encode_sent
 from consumer.adapters.check_api import CheckApi
+from consumer.app import collect_seldom
 from consumer.clock import SystemClock
 from consumer.core.learning import LearnedHazards
 from consumer.core.model import (
@@ -288,6 +289,7 @@ def table(price_s: float) -> str:
 
 def main() -> None:
     """Print the table for the prices asked for."""
+    collect_seldom()  # as the consumer does
     parser = argparse.ArgumentParser(prog="python -m tests.bench.gift", description=__doc__)
     parser.add_argument("--request-price", type=float, nargs="*", default=[0.03, 0.3])
     for price_s in parser.parse_args().request_price:

@@ -107,7 +107,11 @@ class Pod:
         self._trace = trace
         self._on_end = on_end
         self.core = Scheduler(
-            rules, instance=self.name, hazards=LearnedHazards(), jitter=random.random
+            rules,
+            instance=self.name,
+            hazards=LearnedHazards(),
+            jitter=random.random,
+            began_ms=clock.now_ms(),
         )
         self.sender = Sender(
             self.process,

@@ -32,6 +32,7 @@ def test_a_seed_that_once_failed_violates_no_promise(seed: int) -> None:
     assert outcome.violations == (), report(outcome)
 
 
+@pytest.mark.timeout(900)
 def test_fresh_seeds_violate_no_promise() -> None:
     """Others with every commit; the message says how to see one again."""
     seeds = fresh_seeds()

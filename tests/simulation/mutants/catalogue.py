@@ -38,7 +38,7 @@ LIMIT: Final = (
         "core/limiter.py",
         "state.unknown.append(loss)",
         "state.cooling.append(now_ms + ROUNDING_MS + PERMIT_WINDOW_MS)",
-        59,
+        170,
     ),
     Mutant(
         "a room may have any number of checks in flight",
@@ -57,14 +57,16 @@ LIMIT: Final = (
     Mutant(
         "hand-over without waiting for what the predecessor has under way",
         "core/lease.py",
-        "return Lease(opens_ms=opens_ms, hand_over=limiter.hand_over(opens_ms))",
+        "opens_ms = now_ms + max(0, left_ms)\n"
+        "    return Lease(opens_ms=opens_ms, hand_over=limiter.hand_over(opens_ms))",
         "return Lease(opens_ms=now_ms)",
         1,
     ),
     Mutant(
         "a restart forgets what it had under way",
         "core/lease.py",
-        "return Lease(opens_ms=window_over_ms, hand_over=limiter.hand_over(window_over_ms))",
+        "opens_ms = max(now_ms, since_ms + ROUNDING_MS + PERMIT_WINDOW_MS)\n"
+        "        return Lease(opens_ms=opens_ms, hand_over=limiter.hand_over(opens_ms))",
         "return Lease(opens_ms=now_ms)",
         29,
     ),
@@ -109,8 +111,8 @@ VERDICTS: Final = (
     Mutant(
         "UNCONSUMED from a check sent before the deadline and answered after it",
         "core/ending.py",
-        "                flight.sent_ms,\n                clock_in_doubt",
-        "                now_ms,\n                clock_in_doubt",
+        "judge(gift, found, answer, sent_ms, clock",
+        "judge(gift, found, answer, now_ms, clock",
         109,
     ),
     Mutant(
@@ -237,7 +239,7 @@ TRANSACTIONS: Final = (
         "adapters/kafka/transaction.py",
         "over = committing or error.fatal() or error.retriable()",
         "over = error.fatal() or error.retriable()",
-        277,
+        378,
     ),
     Mutant(
         "a cut is sent though its partition is gone",

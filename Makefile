@@ -49,9 +49,10 @@ simulate: install  ## attack it in a simulated world (SEEDS=1000 FIRST=1), or sh
 mutants: install   ## plant bugs: the simulation must find each (minutes; ARGS="lease" for some)
 	@$(BIN)/python -m tests.simulation.mutants $(ARGS)
 
-# The rules read no clock: they may take what the other tests leave of the machine.
+# The rules read no clock: they may take what the other tests leave of the machine, and the time.
 test-rules:
-	COVERAGE_FILE=.coverage.rules nice -n 19 $(BIN)/pytest -q tests/core --cov --cov-report= --durations=5
+	COVERAGE_FILE=.coverage.rules nice -n 19 $(BIN)/pytest -q tests/core --timeout=1800 \
+	    --cov --cov-report= --durations=5
 
 test-rest:
 	COVERAGE_FILE=.coverage.rest $(BIN)/pytest --ignore=tests/core --ignore=tests/simulation \

@@ -65,6 +65,7 @@ class Assignment:
         self._waiting: list[int] = []
         self._out_of_range: dict[int, int] = {}
         self._ask_at_ms: int | None = None
+        self._ask_count = 0
         self._seen: set[int] = set()
         self.owned: dict[int, OwnedPartition] = {}
         self.joined = False
@@ -78,7 +79,7 @@ class Assignment:
         """The group gave us these (in the client's callback: nothing here takes time)."""
         self.joined = True
         self._waiting.extend(partitions)
-        self._ask_at_ms = None
+        self._ask_count, self._ask_at_ms = len(self._waiting), None
         # Without a call of ours the binding would assign them itself, from where it thinks.
         self._consumer.incremental_assign([])
 
@@ -130,14 +131,17 @@ class Assignment:
         return max(0, end - owned.next_offset) if end >= 0 else None
 
     def _start(self, *, first: bool) -> list[PartitionRevoked | PartitionAssigned]:
-        """Ask for all at once, then, if one of them holds the others up, for one after another."""
+        """Ask for all at once; if one of them holds the others up, for one, two, four after it."""
         if not self._waiting:
             return []
-        self._waiting.append(self._waiting.pop(0))
-        asked = self._waiting if first else self._waiting[-1:]
+        count, self._ask_count = self._ask_count, 1
+        asked = self._waiting[:count]
+        self._waiting = self._waiting[count:] + asked
         timeout_s = FIRST_QUESTION_S if first else LATER_QUESTION_S
         committed = self._rule.committed(asked, timeout_s)
-        starts = {number: self._rule.start(answer) for number, answer in committed.items()}
+        if len(committed) == len(asked):
+            self._ask_count = 2 * count
+        starts = self._rule.starts(committed)
         self._waiting = [partition for partition in self._waiting if partition not in starts]
         return [self._own(partition, start) for partition, start in starts.items()]
 

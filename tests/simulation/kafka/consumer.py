@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, Final, NamedTuple
 
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, KafkaError, TopicPartition
 
 from tests.simulation.hub import MS, SECOND, Process
 from tests.simulation.kafka.broker import Broker
@@ -269,7 +269,9 @@ class SimulatedConsumer:
                 log = self._broker.topics[at.topic][at.partition]
                 since_ms, end = at.offset, log.stable_end
                 later = (r.offset for r in log.committed(0, end) if r.timestamp_ms >= since_ms)
-                found.append(TopicPartition(at.topic, at.partition, next(later, -1)))
+                ends = {OFFSET_BEGINNING: 0, OFFSET_END: end}
+                offset = ends[since_ms] if since_ms in ends else next(later, -1)
+                found.append(TopicPartition(at.topic, at.partition, offset))
             return found
 
         found: list[TopicPartition] = self._ask("times", search, timeout)

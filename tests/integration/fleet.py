@@ -167,6 +167,7 @@ class Scene:
     folder: Path
     members: int = 3
     late: int = 0
+    partitions: int = PARTITIONS
     rate: float = 500
     rooms: int = 500
     seed: int = 1
@@ -208,7 +209,12 @@ class Scene:
 @asynccontextmanager
 async def fleet(scene: Scene) -> AsyncIterator[Fleet]:
     """Members that run, a reader that reads, a load that may be sent."""
-    create(scene.bootstrap_servers, scene.topics, partitions=PARTITIONS, gift_sent=scene.gift_sent)
+    create(
+        scene.bootstrap_servers,
+        scene.topics,
+        partitions=scene.partitions,
+        gift_sent=scene.gift_sent,
+    )
     truth = TruthSettings(seed=scene.seed)
     simulator = Simulator(SimulatorSettings(apps=scene.apps, truth=truth, seed=scene.seed))
     ledger = Ledger(timeout_ms=scene.timeout_ms, settle_ms=SETTLE_MS, judge=_judge_of(simulator))

@@ -17,6 +17,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but not marked so
     AdminClient,
     NewTopic,
+    OffsetSpec,
 )
 
 CALL_S = 10.0
@@ -44,7 +45,7 @@ def create(
     partitions: int = 1,
     gift_sent: Mapping[str, str] | None = None,
 ) -> None:
-    """Make the three topics; `gift_sent` is configuration of the first."""
+    """Make the three topics, and see every partition led; `gift_sent` configures the first."""
     admin = AdminClient({"bootstrap.servers": bootstrap_servers})
     new = [
         NewTopic(topics.gift_sent, partitions, 1, config=dict(gift_sent or {})),
@@ -53,6 +54,14 @@ def create(
     ]
     for made in admin.create_topics(new, request_timeout=CALL_S).values():
         made.result(CALL_S)
+    # A broker says that a topic is made before it leads all of it: hundreds of partitions take it
+    # a second, and a client that comes too early may stay without some of them.
+    names = (topics.gift_sent, topics.gift_result, topics.dead_letters)
+    unled = [TopicPartition(name, number) for name in names for number in range(partitions)]
+    latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+    while unled:
+        asked = admin.list_offsets(dict.fromkeys(unled, latest), request_timeout=CALL_S)
+        unled = [at for at, answer in asked.items() if answer.exception(CALL_S) is not None]
 
 
 def commit_by_tool(

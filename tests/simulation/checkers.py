@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from consumer.adapters.avro import decode_result
 from consumer.core.metadata import decode_metadata
 from consumer.core.model import GiftResult, Status
+from consumer.core.reaction import JITTER, RETRY
 from consumer.core.verdict import SAME_GIFT_MS, TIMESTAMP_MISMATCH
 from consumer.simulator import Arrivals, Fate, Gift, Truth
 from tests.simulation.history import History, Place, Sent
@@ -23,8 +24,11 @@ FOREIGN_ROOM: Final = "x"
 
 DRIFT_MAX: Final = 0.003
 
-PROMPT_MS: Final = 8_000
-"""How late a verdict may be when all is well: an old gift of a thrifty configuration."""
+PROMPT_MS: Final = int(RETRY.longest_ms * (1 + JITTER)) + 2_000
+"""How late a verdict may be when all is well. A room waits for its longest back-off, 10 s, where an
+older gift of it cannot be proven absent yet (taken in by a clock that led, answered without a
+`Date`); a request and a transaction come on top. Else it is an old gift of a thrifty configuration:
+8 s."""
 
 BATCH_MAX: Final = 2_000
 """Records of one turn of the Kafka thread (`session.MESSAGES_MAX`)."""

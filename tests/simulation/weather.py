@@ -129,9 +129,13 @@ class Weather:
         return undo
 
     def _clock_step(self, trouble: Trouble) -> Undo | None:
-        """Somebody sets the wall clock, and sets it back."""
+        """Somebody sets the wall clock, and sets it back.
+
+        Before its first partition a pod has read no clock: setting it then would be no step, but a
+        wrong clock from the start, and setting it right the step.
+        """
         pod = self._world.pods[self._name(trouble)]
-        if pod is None:
+        if pod is None or not pod.core.status(pod.clock.now_ms()).partitions:
             return None
         # One that leads by more than the world takes to settle would rightly keep gifts pending for
         # as long, where answers have no `Date`.

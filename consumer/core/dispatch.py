@@ -130,7 +130,7 @@ class Dispatcher:
         windows.remove(window)
         if not windows:
             del self._rooms[room]
-        self._slots.forget(window)
+        self._slots.forget(window, now_ms)
         self._limiter.close(room, now_ms)
         self._backoffs.close(window.key)
         self.splits.close(window)
@@ -138,7 +138,7 @@ class Dispatcher:
     def touch(self, windows: Iterable[Window], now_ms: int) -> None:
         """Something about these windows has changed: find out when they ask next."""
         for window in windows:
-            if window.open and not window.queued:
+            if window.open and window.queued_ms is None:
                 at_ms = self._ask_at(window, now_ms)
                 # Later than it stands in the heap: it will look again when it comes up.
                 if at_ms is not None and (window.due_ms is None or at_ms < window.due_ms):

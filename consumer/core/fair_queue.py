@@ -8,6 +8,9 @@ Waiting grows while a window waits, at a speed of its own, so no order of it las
 therefore stand in *levels*, each twice as much waiting as the one below; each says when it will
 have reached the next, and moves when somebody is to be picked. It does so a few times in its
 stay: a pick costs O(log n).
+
+How long a window has been due it brings along: one that comes from another queue, where it waited
+for something else, keeps its turn.
 """
 
 import heapq
@@ -35,29 +38,37 @@ class FairQueue:
 
     def __init__(self, measure: Measure) -> None:
         self._measure = measure
-        self._standings: OrderedDict[Window, Standing] = OrderedDict()  # the longest due first
+        self._standings: dict[Window, Standing] = {}
         self._levels: dict[int, OrderedDict[Window, None]] = {}
         self._looks: list[tuple[int, int, Window]] = []
+        self._longest: list[tuple[int, int, Window]] = []  # due since; some wait no longer
+        self._entries: dict[Window, int] = {}
         self._order = itertools.count()
         self._most_was_last = False
 
     def __len__(self) -> int:
         return len(self._standings)
 
-    def add(self, window: Window, now_ms: int) -> None:
-        """A window is due now, and waits."""
+    def add(self, window: Window, due_ms: int, now_ms: int) -> None:
+        """A window that has been due since `due_ms` waits here from now on."""
+        self._entries[window] = entry = next(self._order)
+        heapq.heappush(self._longest, (due_ms, entry, window))
         self._stand(window, now_ms)
 
-    def discard(self, window: Window) -> None:
-        """A window waits no longer, if it did."""
+    def discard(self, window: Window) -> bool:
+        """A window waits no longer; returns whether it did."""
         standing = self._standings.pop(window, None)
-        if standing is not None:
-            self._leave(window, standing.level)
+        if standing is None:
+            return False
+        del self._entries[window]
+        self._leave(window, standing.level)
+        return True
 
     def pop(self, now_ms: int) -> Window | None:
         """The next one; None: nobody waits."""
         if not self._standings:
             self._looks.clear()
+            self._longest.clear()
             return None
         while self._looks and self._looks[0][0] <= now_ms:
             look_ms, _, window = heapq.heappop(self._looks)
@@ -65,11 +76,20 @@ class FairQueue:
             if standing is not None and standing.look_ms == look_ms:
                 self._leave(window, standing.level)
                 self._stand(window, now_ms)
-        most = self._levels[max(self._levels)]
-        window = next(iter(self._standings if self._most_was_last else most))
+        window = self._longest_due() if self._most_was_last else self._most_waiting()
         self._most_was_last = not self._most_was_last
         self.discard(window)
         return window
+
+    def _most_waiting(self) -> Window:
+        return next(iter(self._levels[max(self._levels)]))
+
+    def _longest_due(self) -> Window:
+        while True:
+            _, entry, window = self._longest[0]
+            if self._entries.get(window) == entry:
+                return window
+            heapq.heappop(self._longest)
 
     def _stand(self, window: Window, now_ms: int) -> None:
         standing = self._standings[window] = self._measure(window, now_ms)

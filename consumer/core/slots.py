@@ -14,9 +14,12 @@
   only after the lease is over: all its work is for nothing. So the slots shrink then as well, to
   half of what is in flight, though not under a quarter of all.
 
-Whoever waits for a slot is looked at when a check ends; whoever waits for its game, when one of
-that game's does. Nothing else is needed: with nobody in flight nobody waits, unless the host's
-breaker leaves no slot, who says itself when there is one again.
+Whoever waits for a slot is looked at when a check ends. Whoever waits for its game is let go when
+one of that game's ends, and joins those who wait for a slot: as many as the game has room for, and another
+after one that was called and has not used it all up, for who is called need not ask any more. So
+while some of a game wait for it, it has a check in flight or one of them waits for a slot. Nothing else is needed: with
+nobody in flight nobody waits, unless the host's breaker leaves no slot, who says itself when there
+is one again.
 """
 
 from collections.abc import Callable
@@ -69,9 +72,10 @@ class _Share:
     in_flight: int = 0
     answer_missing: bool = False
 
-    def is_used_up(self) -> bool:
+    @property
+    def free(self) -> int:
         allowed = self.quarter if self.answer_missing else self.granted
-        return self.in_flight >= allowed
+        return max(0, allowed - self.in_flight)
 
     def end(self, slots_max: int, now_ms: int, *, answered: bool) -> None:
         if answered and self.in_flight >= self.granted:
@@ -97,6 +101,7 @@ class Slots:
         self._measure = measure
         self._queue = FairQueue(measure)
         self._shares: dict[tuple[int, str], _Share] = {}
+        self._called: tuple[int, str] | None = None
         self._in_flight = 0
         self._shrunk_to = slots_max
         self._shrunk_ms: int | None = None
@@ -125,10 +130,10 @@ class Slots:
     def take(self, window: Window, now_ms: int) -> bool:
         """Take a slot for a check of this window, or else let it queue for one."""
         share = self._shares.get(_game(window))
-        if share is not None and share.is_used_up():
-            share.queue.add(window, now_ms)
+        if share is not None and not share.free:
+            share.queue.add(window, now_ms, now_ms)
         elif self._in_flight >= self.limit(now_ms):
-            self._queue.add(window, now_ms)
+            self._queue.add(window, now_ms, now_ms)
         else:
             if share is None:
                 quarter = max(1, self._max // GAME_SHARE)
@@ -138,28 +143,41 @@ class Slots:
             self._in_flight += 1
             self._peak = max(self._peak, self._in_flight)
             return True
-        window.queued = True
+        window.queued_ms = now_ms
         return False
 
     def next(self, now_ms: int) -> Window | None:
-        """Who may ask now, of those that wait; None: nobody waits, or there is no slot."""
+        """Who may ask now, of those that wait; None: nobody waits, or there is no slot.
+
+        It is called until there is nobody, whether or not those called ask.
+        """
+        called = self._shares.get(self._called) if self._called is not None else None
+        self._called = None
+        if called is not None and called.free:
+            self._release(called, 1, now_ms)
         while self._in_flight < self.limit(now_ms):
             window = self._queue.pop(now_ms)
             if window is None:
                 return None
             share = self._shares.get(_game(window))
-            if share is None or not share.is_used_up():
-                window.queued = False
+            if share is None or share.free:
+                self._called = _game(window)
+                window.queued_ms = None
                 return window
-            share.queue.add(window, now_ms)
+            assert window.queued_ms is not None, "a window waits that has not queued"
+            share.queue.add(window, window.queued_ms, now_ms)
         return None
 
-    def forget(self, window: Window) -> None:
+    def forget(self, window: Window, now_ms: int) -> None:
         """A window has ended."""
-        self._queue.discard(window)
+        was_let_go = self._queue.discard(window)
         share = self._shares.get(_game(window))
-        if share is not None:
-            share.queue.discard(window)
+        if share is None:
+            return
+        share.queue.discard(window)
+        if was_let_go:
+            self._release(share, 1, now_ms)
+        self._drop_idle(share, window)
 
     def end(self, window: Window, now_ms: int, *, answered: bool) -> None:
         """A check of this window ended: its slot is free, and those who wait for its game go on."""
@@ -170,9 +188,8 @@ class Slots:
         self._in_flight -= 1
         share = self._shares[_game(window)]
         share.end(self._max, now_ms, answered=answered)
-        self._release(share, now_ms)
-        if not share.in_flight:
-            del self._shares[_game(window)]
+        self._release(share, share.free, now_ms)
+        self._drop_idle(share, window)
 
     def refused(self, room: RoomKey, sent_ms: int, now_ms: int) -> bool:
         """A check that has ended was "too frequent"; returns whether so were many others.
@@ -199,12 +216,16 @@ class Slots:
     def _shrink(self, slots: int, now_ms: int) -> None:
         self._shrunk_to, self._shrunk_ms = max(1, slots), now_ms
 
-    def _release(self, share: _Share, now_ms: int) -> None:
-        """As many as the share has room for queue for a slot; all, if no other end will come."""
-        free = share.granted - share.in_flight if share.in_flight else len(share.queue)
-        while free > 0 and (window := share.queue.pop(now_ms)) is not None:
-            self._queue.add(window, now_ms)
-            free -= 1
+    def _release(self, share: _Share, count: int, now_ms: int) -> None:
+        """So many of those who wait for this game wait for a slot from now on."""
+        while count > 0 and (window := share.queue.pop(now_ms)) is not None:
+            assert window.queued_ms is not None, "a window waits that has not queued"
+            self._queue.add(window, window.queued_ms, now_ms)
+            count -= 1
+
+    def _drop_idle(self, share: _Share, window: Window) -> None:
+        if not (share.in_flight or share.queue):
+            del self._shares[_game(window)]
 
 
 def _game(window: Window) -> tuple[int, str]:

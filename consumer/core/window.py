@@ -54,7 +54,8 @@ class _Sums:
 class Window:
     """The pending gifts of one room and game; owns their waiting and nothing of their sending.
 
-    `due_ms` belongs to the dispatcher: when this window stands in its heap. `failing_since_ms` and
+    `due_ms` belongs to the dispatcher: when this window stands in its heap; `queued_ms` to `slots`:
+    since when it waits for one, None: it does not. `failing_since_ms` and
     `fails_alone` belong to `overdue`: since when, and whether only, this window's checks fail.
     """
 
@@ -72,7 +73,7 @@ class Window:
         "last_error",
         "lease",
         "open",
-        "queued",
+        "queued_ms",
         "room",
         "unasked_count",
         "waiting_count",
@@ -83,7 +84,7 @@ class Window:
         self.room = key.room
         self.lease = lease
         self.open = True
-        self.queued = False
+        self.queued_ms: int | None = None
         self.due_ms: int | None = None
         self.last_error: str | None = None
         self.failing_since_ms: int | None = None

@@ -50,7 +50,7 @@ def test_by_turns_it_is_the_one_with_the_most_waiting_and_the_one_longest_due() 
     """The busy ones came last, and do not have to wait for all the others."""
     queue = FairQueue(Growth(a=1, b=1, c=1, x=100, y=1_000))
     for room in "abcxy":
-        queue.add(make_window(room), 0)
+        queue.add(make_window(room), 0, 0)
     assert popped(queue, 20) == ["y", "a", "x", "b", "c"]
 
 
@@ -59,10 +59,18 @@ def test_what_has_grown_since_it_queued_counts() -> None:
     for now_ms, expected in ((0, "a"), (1, "c"), (5_000, "c")):
         queue = FairQueue(Growth(a=1, b=3, c=40))
         for room in "abc":
-            queue.add(make_window(room), 0)
+            queue.add(make_window(room), 0, 0)
         first = queue.pop(now_ms)
         assert first is not None
         assert expected == first.key.room_id
+
+
+def test_who_comes_from_another_queue_keeps_its_turn() -> None:
+    """It came last, and has been due for longest."""
+    queue = FairQueue(Growth(a=9, b=1, c=1))
+    for due_ms, room in ((10, "a"), (20, "b"), (5, "c")):
+        queue.add(make_window(room), due_ms, 30)
+    assert popped(queue, 40) == ["a", "c", "b"]
 
 
 def test_a_window_that_ended_waits_no_longer() -> None:
@@ -70,7 +78,7 @@ def test_a_window_that_ended_waits_no_longer() -> None:
     queue = FairQueue(Growth(a=1, b=1, c=1))
     windows = [make_window(room) for room in "abc"]
     for window in windows[:2]:
-        queue.add(window, 0)
+        queue.add(window, 0, 0)
     for window in (windows[0], windows[0], windows[2]):
         queue.discard(window)
     assert (1, ["b"], 0) == (len(queue), popped(queue, 10_000), len(queue))
@@ -91,7 +99,7 @@ def test_at_random_nobody_is_overtaken_for_ever_and_waiting_decides_to_a_factor_
         if idle and dice.random() < 0.7:
             window = make_window(dice.choice(idle))
             growth.since_ms.pop(window.key.room_id, None)
-            queue.add(window, now_ms)
+            queue.add(window, now_ms, now_ms)
             waiting[window] = now_ms
         elif waiting:
             longest_due = next(iter(waiting))

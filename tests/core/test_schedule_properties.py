@@ -324,7 +324,7 @@ class Schedule(RuleBasedStateMachine):
                 continue
             for window in partition.windows.values():
                 key = window.key
-                if window.queued or self.now_ms < dispatcher._backoffs.until(key):
+                if window.queued_ms is not None or self.now_ms < dispatcher._backoffs.until(key):
                     continue
                 if self.now_ms != dispatcher._limiter.ready_at(key.room, self.now_ms):
                     continue

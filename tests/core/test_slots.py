@@ -1,5 +1,9 @@
 """How many checks may be in flight, over all rooms, and for whom (design §5)."""
 
+import itertools
+
+import pytest
+
 from consumer.core.fair_queue import Standing
 from consumer.core.lease import Lease
 from consumer.core.slots import GRANT_MS, OVERRUN_MS, OVERRUN_PAUSE_MS, RECOVERY_MS, Slots
@@ -37,10 +41,10 @@ def test_a_slot_for_each_and_no_more() -> None:
     slots = make_slots(4)
     windows = [make_windows(1, game)[0] for game in "abcde"]
     assert windows[:4] == asking(slots, windows)
-    assert (1, True, True) == (slots.waiting(), slots.crowded, windows[4].queued)
+    assert (1, True, True) == (slots.waiting(), slots.crowded, windows[4].queued_ms is not None)
     slots.end(windows[2], NOW_MS, answered=True)
     assert windows[4:] == going_on(slots)
-    assert (0, False, False) == (slots.waiting(), slots.crowded, windows[4].queued)
+    assert (0, False, None) == (slots.waiting(), slots.crowded, windows[4].queued_ms)
 
 
 def test_a_game_that_does_not_answer_gets_a_quarter() -> None:
@@ -76,7 +80,7 @@ def test_answers_give_a_game_more_one_each_while_it_uses_all() -> None:
         sizes.append(len(in_flight))
     assert [5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 16, 16] == sizes
     for window in windows:
-        slots.forget(window)
+        slots.forget(window, NOW_MS)
     later_ms = NOW_MS + GRANT_MS
     while len(in_flight) > 4:
         slots.end(in_flight.pop(), NOW_MS, answered=True)
@@ -99,7 +103,7 @@ def test_a_missing_answer_takes_a_game_back_to_its_quarter_until_the_next_one() 
 
 
 def test_who_waits_for_its_game_is_not_forgotten_when_nothing_is_in_flight() -> None:
-    """No other end will come: all of them queue for slots again."""
+    """No other end will come: whoever is called and does not ask lets another go on."""
     slots = make_slots(8)
     windows = make_windows(9)
     for window in asking(slots, windows):
@@ -108,6 +112,44 @@ def test_who_waits_for_its_game_is_not_forgotten_when_nothing_is_in_flight() -> 
     assert windows[2] is first  # and it is not due any more: it takes no slot
     assert windows[3:5] == going_on(slots)
     assert slots.waiting() == 4
+
+
+@pytest.mark.parametrize("slots_max", [1, 2, 3, 8])
+def test_a_room_with_few_gifts_is_not_starved_by_busy_ones_of_its_game(slots_max: int) -> None:
+    """Seven collect twenty times as much; a round trip takes 800 ms, and each is due at once again."""
+    windows = make_windows(8)
+    seldom, since_ms = windows[0], dict.fromkeys(windows, NOW_MS)
+
+    def standing(window: Window, now_ms: int) -> Standing:
+        speed = 1 if window is seldom else 20
+        level = int(speed * (now_ms - since_ms[window])).bit_length()
+        return Standing(level, max(now_ms + 1, since_ms[window] + 2**level // speed))
+
+    slots = Slots(slots_max, standing, lambda _: slots_max)
+    asked_ms = [NOW_MS]
+    in_flight = [(NOW_MS + 800, window) for window in asking(slots, windows)]
+    for now_ms in range(NOW_MS, NOW_MS + 40_000, 10):
+        ended = [window for at_ms, window in in_flight if at_ms <= now_ms]
+        in_flight = [(at_ms, window) for at_ms, window in in_flight if at_ms > now_ms]
+        for window in ended:
+            since_ms[window] = now_ms
+            slots.end(window, now_ms, answered=True)
+        begun = [*going_on(slots, now_ms), *asking(slots, ended, now_ms)]
+        in_flight += [(now_ms + 800, window) for window in begun]
+        asked_ms += [now_ms] * (seldom in begun)
+    gaps_ms = [later - before for before, later in itertools.pairwise([*asked_ms, now_ms])]
+    assert max(gaps_ms) <= 8 * 800, gaps_ms
+
+
+def test_who_is_called_and_ends_lets_another_of_its_game_go_on() -> None:
+    """It is called by the end of its game's only check, and ends before it can ask."""
+    slots = make_slots(4)
+    hanging, waiting, last = make_windows(3)
+    others = [window for game in "abc" for window in make_windows(1, game)]
+    assert [hanging, *others] == asking(slots, [hanging, waiting, last, *others])
+    slots.end(hanging, NOW_MS, answered=False)
+    slots.forget(waiting, NOW_MS)
+    assert [last] == going_on(slots)
 
 
 def test_who_is_released_may_meet_its_game_at_its_quarter_again() -> None:
@@ -127,8 +169,8 @@ def test_a_window_that_ended_is_waited_for_by_nobody() -> None:
     asking(slots, windows)
     assert slots.waiting() == 2
     for window in windows[1:]:
-        slots.forget(window)
-    slots.forget(make_windows(1, "unknown")[0])
+        slots.forget(window, NOW_MS)
+    slots.forget(make_windows(1, "unknown")[0], NOW_MS)
     assert slots.waiting() == 0
 
 

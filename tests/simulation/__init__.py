@@ -5,7 +5,7 @@ call: confluent-kafka's clients over a broker with groups and transactions (`kaf
 API (`check_api`: the one of `consumer.simulator` without its sockets), clocks, processes that
 stop, die and come back. The HTTP client alone is left out; `Sender` keeps its contract.
 
-One seed decides about everything: `plan` draws the world, its load and its troubles, `world` lets
+One seed decides about everything: `plan` draws the world, its `load` and its `bad_luck`, `world` lets
 them happen on one axis of integer microseconds (`hub`), `checkers` judge by what a reader of the
 topics or the vendor's server would see. Nothing reads a clock, a random source or a hash order
 of the machine: the same seed leaves the same trace.

@@ -15,6 +15,9 @@ from greenlet import GreenletExit, getcurrent, greenlet
 MS: Final = 1_000
 SECOND: Final = 1_000_000
 
+START_US: Final = 1_700_000_000 * SECOND
+"""When every world begins, in Unix time."""
+
 
 EVENTS_MAX: Final = 100_000
 """In a second of a busy world some thousand things happen."""

@@ -1,11 +1,11 @@
-"""Troubles as they come and go: each kind of `plan.Trouble`, and what it does to the world."""
+"""Troubles as they come and go: each kind of `bad_luck.Trouble`, and what it does to the world."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from consumer.simulator import Fault, Kind
+from tests.simulation.bad_luck import Trouble
 from tests.simulation.hub import MS, SECOND
-from tests.simulation.plan import Trouble
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

@@ -28,11 +28,12 @@ from tests.simulation.checkers import (
 )
 from tests.simulation.clocks import PodClock
 from tests.simulation.history import History, Sent
-from tests.simulation.hub import MS, SECOND, BusyLoopError, Hub
+from tests.simulation.hub import MS, SECOND, START_US, BusyLoopError, Hub
 from tests.simulation.kafka.broker import Broker, BrokerSettings
 from tests.simulation.kafka.log import Log, Record
 from tests.simulation.kafka.transactions import Offsets
-from tests.simulation.plan import START_US, Arrival, Plan
+from tests.simulation.load import Arrival
+from tests.simulation.plan import Plan
 from tests.simulation.pod import Pod
 from tests.simulation.weather import Weather
 

@@ -123,6 +123,13 @@ VERDICTS: Final = (
         313,
     ),
     Mutant(
+        "the answer to a check of a previous assignment is accepted",
+        "core/ending.py",
+        "            if flight.window.open:\n                self._judge",
+        "            if True:\n                self._judge",
+        936,
+    ),
+    Mutant(
         "UNCONSUMED at the deadline itself, without settling",
         "core/gift.py",
         "proof_ms = start_ms + rules.timeout_ms + rules.settle_ms",
@@ -235,6 +242,16 @@ TRANSACTIONS: Final = (
         109,
     ),
     Mutant(
+        "answered offsets stay in the map though their results were aborted",
+        "core/partition.py",
+        "        self.progress.withdraw(_offsets_of(self._cut))\n"
+        "        self._uncut = self._cut + self._uncut\n"
+        "        self._cut = []\n"
+        "        self._last_cut_ms = None\n",
+        "        self._cut = []\n        self._last_cut_ms = None\n",
+        109,
+    ),
+    Mutant(
         "an unknown outcome of a commit is taken for an abort",
         "adapters/kafka/transaction.py",
         "over = committing or error.fatal() or error.retriable()",
@@ -281,6 +298,13 @@ TIME: Final = (
         "return self._last_cut_ms + RENEWAL_MS if self.pending_count else None",
         "return None",
         3,
+    ),
+    Mutant(
+        "slots are given by the waiting collected alone",
+        "core/fair_queue.py",
+        "self._longest_due() if self._most_was_last else self._most_waiting()",
+        "self._most_waiting()",
+        54,
     ),
     Mutant(
         "intake is never resumed",

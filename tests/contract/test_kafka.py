@@ -3,7 +3,13 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_END,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
 
 from consumer.core.metadata import METADATA_CHARACTERS_MAX
 from tests.contract.cluster import (
@@ -18,6 +24,8 @@ from tests.contract.cluster import (
 from tests.kafka.topics import TopicNames
 
 SHORT_S = 0.5
+
+YEAR_2100_MS = 4_102_444_800_000
 
 
 @pytest.fixture(params=["simulated", pytest.param("real", marks=pytest.mark.kafka)])
@@ -276,6 +284,31 @@ def test_nothing_behind_an_open_transaction_can_be_read(cluster: Cluster) -> Non
     writer.producer.commit_transaction(WAIT_S)
     until(lambda: len(reader.read) == 2, reader)
     assert [b"open", b"plain"] == [value for _, _, value in reader.read]
+
+
+def test_offsets_by_time_know_the_beginning_the_committed_end_and_no_record(
+    cluster: Cluster,
+) -> None:
+    """Beginning and end are times of their own; what an open transaction holds back is not there."""
+    cluster.write([b"first", b"second"])
+    writer = Member(cluster, "writer")
+    writer.producer.init_transactions(WAIT_S)
+    writer.producer.begin_transaction()
+    writer.producer.produce(writer.topic, value=b"open", key=b"room", partition=0)
+    writer.producer.flush(WAIT_S)
+    cluster.write([b"behind it"])
+
+    def offsets(at: int) -> list[tuple[int, int]]:
+        asked = [TopicPartition(writer.topic, partition, at) for partition in (0, 1)]
+        found = writer.consumer.offsets_for_times(asked, timeout=WAIT_S)
+        return sorted((one.partition, one.offset) for one in found)
+
+    assert [(0, 0), (1, 0)] == offsets(OFFSET_BEGINNING)
+    assert [(0, 2), (1, 0)] == offsets(OFFSET_END)
+    assert [(0, 0), (1, -1)] == offsets(1)
+    assert [(0, -1), (1, -1)] == offsets(YEAR_2100_MS)
+    writer.producer.commit_transaction(WAIT_S)
+    until(lambda: [(0, 5), (1, 0)] == offsets(OFFSET_END), writer)
 
 
 def test_a_paused_partition_is_not_read_until_it_is_resumed(cluster: Cluster) -> None:

@@ -10,8 +10,7 @@ Each of these knows when it ends, or which event ends it:
 - no slot: the window queues for one (`slots`);
 - an open circuit breaker: there is no slot before its next probe.
 
-One back-off is passed over: that of a window that fails alone, for a full check of gifts never
-asked about. They could not be given up otherwise, and a busy room would fill the memory (P3, P5).
+Which back-offs are passed over `restraint` says.
 
 So nothing is polled, and no room has a timer or a task. Deciding is reserving: a check that
 `poll` returns already has its permit and its slot.
@@ -31,17 +30,12 @@ from consumer.core.hazard import Hazard, Hazards
 from consumer.core.lease import Lease
 from consumer.core.limiter import Limiter
 from consumer.core.model import Check, CheckRules, RoomKey
-from consumer.core.overdue import LATELY_MS
 from consumer.core.price import Price
 from consumer.core.reaction import Backoffs
+from consumer.core.restraint import Restraint, group_due_ms
 from consumer.core.slots import Slots
 from consumer.core.split import Group, Splits
 from consumer.core.window import Window
-
-IMPATIENCE_MS: Final = 10_000
-"""Also while its game or app is in trouble a gift must be asked about: once past deadline + settle
-where others are answered, so that it can be given up early, and when it is to be given up anyhow.
-So long after that, that others whose time has come are in the same check."""
 
 STANDING_MS: Final = 1_000
 """A queueing window that collects nothing is looked at again so long after."""
@@ -89,7 +83,7 @@ class Dispatcher:
         self._flights: dict[int, Flight] = {}
         self._rooms: dict[RoomKey, list[Window]] = {}
         self._unleased: dict[Lease, dict[Window, None]] = {}
-        self._told_ms = -1
+        self._restraint = Restraint(rules, backoffs)
 
     @property
     def in_flight(self) -> int:
@@ -182,7 +176,7 @@ class Dispatcher:
 
     def told(self, flight: Flight) -> None:
         """A check was answered with success; later flights know of it."""
-        self._told_ms = max(self._told_ms, flight.sent_ms)
+        self._restraint.told(flight.sent_ms)
 
     def lost(self, check_id: int, now_ms: int, *, probing: bool) -> Flight:
         """A check got no answer: its permit is unknown, its slot is free."""
@@ -235,24 +229,13 @@ class Dispatcher:
         at_ms = window.ask_at(self._hazard(window), self._price.current_ms, now_ms)
         group = self.splits.next_group(window)
         if group is not None:
-            due_ms = _group_due_ms(group)
+            due_ms = group_due_ms(group)
             at_ms = due_ms if at_ms is None else min(at_ms, due_ms)
         if at_ms is None:
             return None
-        trouble_ms = self._back_off_until(window, group, now_ms)
+        trouble_ms = self._restraint.until_ms(window, group, now_ms)
         until_ms = max(now_ms, lease.opens_ms, lease.backlog.over_ms, trouble_ms)
         return self._limiter.ready_at(window.room, max(at_ms, until_ms))
-
-    def _back_off_until(self, window: Window, group: Group | None, now_ms: int) -> int:
-        """Until when trouble keeps a window from asking."""
-        until_ms = self._backoffs.until(window.key)
-        if until_ms <= now_ms or self._is_overfull(window):
-            return now_ms
-        return self._backoffs.until(window.key, self._impatient_ms(window, group, now_ms))
-
-    def _is_overfull(self, window: Window) -> bool:
-        """Whether a window fails alone and has a whole check of gifts never asked about."""
-        return window.fails_alone and window.unasked_count >= self._rules.batch_size_max
 
     def _ask(self, window: Window, now_ms: int) -> list[Check]:
         """Let a window ask as often as it is due, for as long as there are slots."""
@@ -269,12 +252,13 @@ class Dispatcher:
     def _send(self, window: Window, now_ms: int) -> Check:
         key = window.key
         group = self.splits.next_group(window)
-        if group is not None and _group_due_ms(group) <= now_ms:
+        if group is not None and group_due_ms(group) <= now_ms:
             self.splits.take(window, group)
             gifts = list(group.gifts)
         else:
             group = None
-            gifts = window.take(self._size(window, now_ms), self._hazard(window), now_ms)
+            count = 1 if self._restraint.only_probes(window, now_ms) else self.batch.size(now_ms)
+            gifts = window.take(count, self._hazard(window), now_ms)
         msg_ids = tuple(dict.fromkeys(gift.read.sent.msg_id for gift in gifts))
         self.batch.decided(len(msg_ids), now_ms)
         self._backoffs.asked(key, now_ms + self._rules.request_timeout_ms)
@@ -291,28 +275,9 @@ class Dispatcher:
             write_before_ms=window.lease.until_ms,
             duration_days=duration_days(gifts, now_ms),
         )
-        flight = Flight(check, window, tuple(gifts), now_ms, self._told_ms, group)
+        flight = Flight(check, window, tuple(gifts), now_ms, self._restraint.told_ms, group)
         self._flights[check.check_id] = flight
         return check
-
-    def _size(self, window: Window, now_ms: int) -> int:
-        """How many ids the next check may carry: a probe of a refused game carries one."""
-        if self._backoffs.game_refused(window.key) and not self._is_overfull(window):
-            impatient_ms = self._impatient_ms(window, None, now_ms)
-            if impatient_ms is None or now_ms < impatient_ms:
-                return 1
-        return self.batch.size(now_ms)
-
-    def _impatient_ms(self, window: Window, group: Group | None, now_ms: int) -> int | None:
-        """From when on a window asks although its game or app is in trouble: see IMPATIENCE_MS."""
-        local = self._told_ms >= now_ms - LATELY_MS
-        unasked, oldest = window.oldest_unasked() if local else None, window.oldest_waiting()
-        due_ms = (
-            unasked.proof_ms if unasked else None,
-            oldest.give_up_ms if oldest else None,
-            group.give_up_ms if group else None,
-        )
-        return min((at_ms + IMPATIENCE_MS for at_ms in due_ms if at_ms is not None), default=None)
 
     def _end(self, check_id: int, now_ms: int, *, answered: bool) -> Flight:
         flight = self._flights.pop(check_id)
@@ -339,10 +304,3 @@ class Dispatcher:
     def _push(self, window: Window, at_ms: int) -> None:
         window.due_ms = at_ms
         heapq.heappush(self._due, (at_ms, next(self._order), window))
-
-
-def _group_due_ms(group: Group) -> int:
-    """When suspects are asked about again: also once they may be given up."""
-    if group.give_up_ms is None:
-        return group.due_ms
-    return min(group.due_ms, group.give_up_ms + IMPATIENCE_MS)

@@ -19,6 +19,7 @@ from consumer.core.decision import Decisions
 from consumer.core.dispatch import Dispatcher, Flight
 from consumer.core.gift import Gift
 from consumer.core.hazard import Hazards, Sighting
+from consumer.core.learning import sightings
 from consumer.core.model import (
     Answer,
     CheckAnswered,
@@ -257,14 +258,14 @@ class Endings:
         """A check was answered with success: a verdict for each of its gifts, or not yet."""
         entries = self._entries_by_id(flight, answer)
         undecided: list[Gift] = []
-        sightings: list[Sighting] = []
+        told: list[Sighting] = []
         unproven: Clause | None = None
         in_doubt, sent_ms = self._wall_clock.doubt is not None, flight.sent_ms
         for gift in flight.gifts:
             found = entries.get(gift.read.sent.msg_id, ())
             verdict = judge(gift, found, answer, sent_ms, clock_in_doubt=in_doubt)
             if answer.complete or isinstance(verdict, Verdict):
-                sightings += _sightings(gift, verdict, sent_ms)
+                told += sightings(gift, verdict, sent_ms)
             gift.asked = True
             gift.checks += 1
             if isinstance(verdict, Verdict):
@@ -274,7 +275,7 @@ class Endings:
                 self._tally.clauses_open[verdict.name.lower()] += 1
                 unproven = verdict
             undecided.append(gift)
-        self._hazards.learn(flight.check.app_id, flight.check.mini_game_id, sightings)
+        self._hazards.learn(flight.check.app_id, flight.check.mini_game_id, told)
         if unproven is not None:
             flight.window.last_error = unproven.value
             # A wait of this window alone: the host has answered, the breaker hears nothing of it.
@@ -304,24 +305,3 @@ class Endings:
             else:
                 self._tally.entries_foreign += 1
         return entries
-
-
-def _sightings(gift: Gift, verdict: Verdict | Clause, sent_ms: int) -> tuple[Sighting, ...]:
-    """What a check sent at `sent_ms` tells about when this gift was consumed.
-
-    Before its first answered check it may have been at any age, also before it came to us.
-    Silence is told of once the age up to which it is known has doubled, or with the verdict: a
-    gift never consumed is asked about a hundred times, and each time next to nothing is new.
-    """
-    learned_age_ms, age_ms = gift.learned_ms - gift.start_ms, sent_ms - gift.start_ms
-    if isinstance(verdict, Verdict) and verdict.status in (Status.SUCCEEDED, Status.FAILED):
-        silent_age_ms = gift.since_ms - gift.start_ms if gift.checks else 0
-        found = Sighting(silent_age_ms, age_ms, consumed=True, ended=True)
-        if silent_age_ms <= learned_age_ms:
-            return (found,)
-        return Sighting(learned_age_ms, silent_age_ms, consumed=False, ended=False), found
-    ended = isinstance(verdict, Verdict)
-    if not ended and age_ms < 2 * learned_age_ms:
-        return ()
-    gift.learned_ms = sent_ms
-    return (Sighting(learned_age_ms, age_ms, consumed=False, ended=ended),)

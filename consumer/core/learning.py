@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from consumer.core.gift import Gift
 from consumer.core.hazard import (
     AGE_BORDERS_MS,
     AGE_CLASSES,
@@ -27,6 +28,8 @@ from consumer.core.hazard import (
     Sighting,
     age_class,
 )
+from consumer.core.model import Status
+from consumer.core.verdict import Clause, Verdict
 
 GAMES_MAX: Final = 1_000
 """Games remembered, at about 2 KiB each; beyond it the one that was not heard of for longest goes."""
@@ -176,3 +179,24 @@ def _stretches(begin_ms: int, end_ms: int) -> Iterator[tuple[int, int]]:
         begin_ms = AGE_BORDERS_MS[index]
         index += 1
     yield index, end_ms - begin_ms
+
+
+def sightings(gift: Gift, verdict: Verdict | Clause, sent_ms: int) -> tuple[Sighting, ...]:
+    """What a check sent at `sent_ms` tells about when this gift was consumed.
+
+    Before its first answered check it may have been at any age, also before it came to us.
+    Silence is told of once the age up to which it is known has doubled, or with the verdict: a
+    gift never consumed is asked about a hundred times, and each time next to nothing is new.
+    """
+    learned_age_ms, age_ms = gift.learned_ms - gift.start_ms, sent_ms - gift.start_ms
+    if isinstance(verdict, Verdict) and verdict.status in (Status.SUCCEEDED, Status.FAILED):
+        silent_age_ms = gift.since_ms - gift.start_ms if gift.checks else 0
+        found = Sighting(silent_age_ms, age_ms, consumed=True, ended=True)
+        if silent_age_ms <= learned_age_ms:
+            return (found,)
+        return Sighting(learned_age_ms, silent_age_ms, consumed=False, ended=False), found
+    ended = isinstance(verdict, Verdict)
+    if not ended and age_ms < 2 * learned_age_ms:
+        return ()
+    gift.learned_ms = sent_ms
+    return (Sighting(learned_age_ms, age_ms, consumed=False, ended=ended),)

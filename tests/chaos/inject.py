@@ -14,6 +14,7 @@ from consumer.errors import ConfigurationError
 from consumer.simulator import Fault as ApiFault
 from consumer.simulator import Kind as ApiKind
 from tests.chaos.plan import Fault, Kind
+from tests.chaos.pods import Pod
 from tests.chaos.proxy import Proxy
 from tests.chaos.scene import Scene
 
@@ -91,32 +92,33 @@ class Injector:
 
     # --- consumers ---------------------------------------------------------------------------------
 
-    async def _kill(self, fault: Fault) -> None:
+    async def _struck(self, fault: Fault) -> Pod | None:
+        """The process that is meant, noted with its partitions; None: it is away, and missed."""
         pod = self.scene.pods[fault.target]
         owned = await pod.assigned()
         if not pod.running:
             self.missed[fault.kind] += 1
-            return
+            return None
         self._note(fault.kind, owned)
+        return pod
+
+    async def _kill(self, fault: Fault) -> None:
+        pod = await self._struck(fault)
+        if pod is None:
+            return
         pod.kill(fault.hold_s)
         await asyncio.sleep(fault.hold_s)
 
     async def _term(self, fault: Fault) -> None:
-        pod = self.scene.pods[fault.target]
-        owned = await pod.assigned()
-        if not pod.running:
-            self.missed[fault.kind] += 1
+        pod = await self._struck(fault)
+        if pod is None:
             return
-        self._note(fault.kind, owned)
         pod.send(signal.SIGTERM)
 
     async def _stop(self, fault: Fault) -> None:
-        pod = self.scene.pods[fault.target]
-        owned = await pod.assigned()
-        if not pod.running:
-            self.missed[fault.kind] += 1
+        pod = await self._struck(fault)
+        if pod is None:
             return
-        self._note(fault.kind, owned)
         pod.send(signal.SIGSTOP)
         await asyncio.sleep(fault.hold_s)
         pod.send(signal.SIGCONT)

@@ -16,11 +16,11 @@ from random import Random
 from typing import Final
 
 import yaml
-from confluent_kafka import Producer
 
 from consumer.adapters.avro import decode_result, encode_sent
 from consumer.core.model import GiftResult, GiftSent
 from consumer.demo.load import Load, planned_gifts
+from consumer.demo.producer import GiftProducer
 from consumer.demo.reader import ResultReader, VisibleResult
 from consumer.demo.summary import Ledger
 from consumer.simulator import Simulator, SimulatorServer, SimulatorSettings, false_verdict, serve
@@ -227,8 +227,12 @@ async def fleet(scene: Scene) -> AsyncIterator[Fleet]:
         changed.set()
 
     def on_error(error: Exception) -> None:
-        failure.set_exception(error)
+        if not failure.done():
+            failure.set_exception(error)
         changed.set()
+
+    def not_sent(text: str) -> None:
+        on_error(AssertionError(f"a gift was not sent: {text}"))
 
     reader = ResultReader(
         scene.topics.gift_result,
@@ -240,7 +244,7 @@ async def fleet(scene: Scene) -> AsyncIterator[Fleet]:
     )
     async with serve(simulator) as server:
         crew = [scene.member(number, server.base_url) for number in range(scene.members)]
-        with reader, _load(scene, simulator, ledger) as load:
+        with reader, _load(scene, simulator, ledger, not_sent) as load:
             async with _supervised(crew):
                 yield Fleet(crew, server, ledger, load, changed, failure)
 
@@ -260,30 +264,25 @@ def _judge_of(simulator: Simulator) -> Callable[[Gift, GiftResult], str | None]:
 
 
 @contextmanager
-def _load(scene: Scene, simulator: Simulator, ledger: Ledger) -> Iterator[Load]:
-    producer = Producer(
-        {
-            "bootstrap.servers": scene.bootstrap_servers,
-            "partitioner": "murmur2_random",
-            "enable.idempotence": True,  # a broker that is killed must not make records twice
-            "linger.ms": 5,
-        }
-    )
-
-    def produce(sent: GiftSent) -> None:
-        value, key = encode_sent(sent), sent.room_id.encode()
-        producer.produce(scene.topics.gift_sent, value, key=key)
-        producer.poll(0)
-
+def _load(
+    scene: Scene, simulator: Simulator, ledger: Ledger, on_error: Callable[[str], None]
+) -> Iterator[Load]:
+    client: dict[str, str | int | float | bool] = {
+        "bootstrap.servers": scene.bootstrap_servers,
+        "linger.ms": 5,
+    }
     plan = planned_gifts(app_id=APP_ID, rate=scene.rate, rooms=scene.rooms, seed=scene.seed)
-    yield Load(
-        (planned._replace(sent=scene.adapt(planned.sent)) for planned in plan),
-        truth=simulator.truth,
-        produce=produce,
-        clock_us=simulator.clock_us,
-        on_produced=ledger.produced,
-    )
-    producer.flush(10)
+    with GiftProducer(
+        scene.topics.gift_sent, client, encode=encode_sent, on_error=on_error
+    ) as producer:
+        yield Load(
+            (planned._replace(sent=scene.adapt(planned.sent)) for planned in plan),
+            truth=simulator.truth,
+            produce=producer.produce,
+            clock_us=simulator.clock_us,
+            on_produced=ledger.produced,
+        )
+        producer.flush()
 
 
 @asynccontextmanager

@@ -2,36 +2,69 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* The name of everything: the release's, and the chart's where the release does not say it. */}}
+{{/*
+The name of everything: the release's, and the chart's where the release does not say it. At most
+52 characters: pods carry it with a hash of 11 in a label, which may have 63.
+*/}}
 {{- define "giftcheck.fullname" -}}
-{{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
-{{- else -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
-{{- ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) | trunc 52 | trimSuffix "-" -}}
+{{- $ofRelease := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
+{{- default $ofRelease .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "giftcheck.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "giftcheck.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
 {{- end -}}
 {{- end -}}
 
-{{/* What pods are selected by: immutable, so nothing that a release changes. */}}
-{{- define "giftcheck.selectorLabels" -}}
+{{/* What every pod of the release has, those of tests and jobs too. */}}
+{{- define "giftcheck.releaseLabels" -}}
 app.kubernetes.io/name: {{ include "giftcheck.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
-{{- define "giftcheck.labels" -}}
+{{/* What consumers are selected by: immutable, so nothing that a release changes. */}}
+{{- define "giftcheck.selectorLabels" -}}
+{{ include "giftcheck.releaseLabels" . }}
+app.kubernetes.io/component: consumer
+{{- end -}}
+
+{{/* Labels of what does not consume, by (list $ "component"). */}}
+{{- define "giftcheck.labelsOf" -}}
+{{- $component := index . 1 -}}
+{{- with index . 0 -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-{{ include "giftcheck.selectorLabels" . }}
+{{ include "giftcheck.releaseLabels" . }}
+app.kubernetes.io/component: {{ $component }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- with .Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
+{{- end -}}
 
-{{/* The digest wins over the tag, and the tag over the chart's own version. */}}
+{{/* Labels of pods, with more of their own, by (list $ "component" more): no version of the chart, or
+     every new one would replace the pods. */}}
+{{- define "giftcheck.podLabels" -}}
+{{- $root := index . 0 -}}
+{{- $own := include "giftcheck.releaseLabels" $root | fromYaml -}}
+{{- $_ := set $own "app.kubernetes.io/component" (index . 1) -}}
+{{- merge $own (index . 2) $root.Values.commonLabels | toYaml -}}
+{{- end -}}
+
+{{/* Labels of all that belongs to the consumers. */}}
+{{- define "giftcheck.labels" -}}
+{{ include "giftcheck.labelsOf" (list . "consumer") }}
+{{- end -}}
+
+{{/* The digest wins over the tag, and the tag over the application's version. */}}
 {{- define "giftcheck.image" -}}
 {{- with .Values.image -}}
-{{- $repository := not (empty .registry) | ternary (printf "%s/%s" .registry .repository) .repository -}}
+{{- $repository := empty .registry | ternary .repository (printf "%s/%s" .registry .repository) -}}
 {{- if .digest -}}
 {{- printf "%s@%s" $repository .digest -}}
 {{- else -}}

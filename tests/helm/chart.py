@@ -35,6 +35,7 @@ def render(
     sets: Sequence[str] = (),
     kube_version: str | None = None,
     release: str = RELEASE,
+    namespace: str = NAMESPACE,
     chart: Path = CHART,
 ) -> list[Manifest]:
     """The manifests, hooks and tests included, in helm's order.
@@ -45,6 +46,7 @@ def render(
         sets: as `--set`, over both.
         kube_version: the cluster that is rendered for; default: helm's own newest.
         release: the release's name.
+        namespace: where it goes.
         chart: another folder than ours, for a chart that includes it.
 
     Raises:
@@ -56,6 +58,7 @@ def render(
         sets=sets,
         kube_version=kube_version,
         release=release,
+        namespace=namespace,
         chart=chart,
     )
     return [manifest for manifest in yaml.safe_load_all(text) if manifest]
@@ -67,6 +70,7 @@ def rendered_text(
     sets: Sequence[str] = (),
     kube_version: str | None = None,
     release: str = RELEASE,
+    namespace: str = NAMESPACE,
     chart: Path = CHART,
 ) -> str:
     """What `render` parses, as helm writes it."""
@@ -74,7 +78,7 @@ def rendered_text(
         "template",
         release,
         str(chart),
-        f"--namespace={NAMESPACE}",
+        f"--namespace={namespace}",
         *(f"--values={file}" for file in value_files),
         *(["--values=-"] if values is not None else []),
         *(f"--set={each}" for each in sets),
@@ -112,3 +116,21 @@ def only(manifests: Sequence[Manifest], kind: str) -> Manifest:
     found = of_kind(manifests, kind)
     assert len(found) == 1, f"{len(found)} of {kind}"
     return found[0]
+
+
+def pod_specs(manifests: Sequence[Manifest]) -> Mapping[str, Manifest]:
+    """The spec of every pod that would run, by what brings it about."""
+    specs = {}
+    for manifest in manifests:
+        if manifest["kind"] == "Pod":
+            specs[f"Pod {manifest['metadata']['name']}"] = manifest["spec"]
+        elif manifest["kind"] in {"StatefulSet", "Job"}:
+            name = f"{manifest['kind']} {manifest['metadata']['name']}"
+            specs[name] = manifest["spec"]["template"]["spec"]
+    return specs
+
+
+def consumer_container(manifests: Sequence[Manifest]) -> Manifest:
+    """The container that consumes."""
+    pod = only(manifests, "StatefulSet")["spec"]["template"]["spec"]
+    return next(each for each in pod["containers"] if each["name"] == "giftcheck")

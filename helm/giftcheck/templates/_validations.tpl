@@ -176,7 +176,7 @@ Three seconds between two pods: earlier, the rooms of the last hand-over would c
 {{- with index $.Values $probe -}}
 {{- $handlers := list -}}
 {{- range $handler := list "httpGet" "exec" "tcpSocket" "grpc" -}}
-{{- if hasKey (index $.Values $probe) $handler -}}
+{{- if get (index $.Values $probe) $handler -}}
 {{- $handlers = append $handlers $handler -}}
 {{- end -}}
 {{- end -}}

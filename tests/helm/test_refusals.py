@@ -54,6 +54,8 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
      "sasl.password comes from kafka.security"),
     ("a property and its file", {"kafka": {"properties": {"a": 1}, "propertyFiles": {"a": "/x"}}},
      "kafka.propertyFiles: a is in kafka.properties"),
+    ("a password for all to read", {"kafka": {"properties": {"ssl.key.password": "hush"}}},
+     "kafka.properties: ssl.key.password would lie in a ConfigMap"),
     ("a relative property file", {"kafka": {"propertyFiles": {"a": "x"}}},
      "'/kafka/propertyFiles/a'"),
     ("two sources of schemas", {"schemas": {"existingConfigMap": "a", "files": {"a.avsc": ""}}},

@@ -331,6 +331,18 @@ def test_more_objects_may_hold_templates() -> None:
     assert "gifts-check-text" in maps
 
 
+def test_labels_of_all_objects_never_hide_the_chart_s_own() -> None:
+    """Neither in an object nor in a pod, whose selector would not find it."""
+    mine = {"app.kubernetes.io/name": "mine", "team": "gifts"}
+    values = {"commonLabels": mine, "podLabels": mine}
+    consumers = only(render(CI / "minimal.yaml", values=values), "StatefulSet")
+    for labels in (
+        consumers["metadata"]["labels"],
+        consumers["spec"]["template"]["metadata"]["labels"],
+    ):
+        assert ("giftcheck", "gifts") == (labels["app.kubernetes.io/name"], labels["team"])
+
+
 def test_it_can_be_part_of_another_chart(tmp_path: Path) -> None:
     """A parent hands down `global` and a condition `enabled`, which the schema must let through."""
     parent = tmp_path / "parent"

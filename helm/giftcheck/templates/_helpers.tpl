@@ -32,28 +32,24 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: consumer
 {{- end -}}
 
-{{/* Labels of what does not consume, by (list $ "component"). */}}
-{{- define "giftcheck.labelsOf" -}}
-{{- $component := index . 1 -}}
-{{- with index . 0 -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-{{ include "giftcheck.releaseLabels" . }}
-app.kubernetes.io/component: {{ $component }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
-{{- end -}}
-{{- end -}}
-
-{{/* Labels of pods, with more of their own, by (list $ "component" more): no version of the chart, or
-     every new one would replace the pods. */}}
+{{/*
+Labels of a pod, with more of its own, by (list $ "component" more). No version of the chart is among
+them: every new one would replace the pods.
+*/}}
 {{- define "giftcheck.podLabels" -}}
 {{- $root := index . 0 -}}
-{{- $own := include "giftcheck.releaseLabels" $root | fromYaml -}}
-{{- $_ := set $own "app.kubernetes.io/component" (index . 1) -}}
-{{- merge $own (index . 2) $root.Values.commonLabels | toYaml -}}
+{{- $own := dict "app.kubernetes.io/component" (index . 1) -}}
+{{- merge $own (include "giftcheck.releaseLabels" $root | fromYaml) (index . 2) $root.Values.commonLabels | toYaml -}}
+{{- end -}}
+
+{{/* Labels of any other object, by (list $ "component"). */}}
+{{- define "giftcheck.labelsOf" -}}
+{{- $root := index . 0 -}}
+{{- $own := dict
+      "helm.sh/chart" (printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-")
+      "app.kubernetes.io/version" $root.Chart.AppVersion
+      "app.kubernetes.io/managed-by" $root.Release.Service -}}
+{{- include "giftcheck.podLabels" (list $root (index . 1) $own) -}}
 {{- end -}}
 
 {{/* Labels of all that belongs to the consumers. */}}

@@ -60,6 +60,11 @@ under way already.
 {{- fail (printf "kafka.propertyFiles: %s is in kafka.properties, too: keep one" .) -}}
 {{- end -}}
 {{- end -}}
+{{- range keys (default dict .properties) | sortAlpha -}}
+{{- if regexMatch "(password|passphrase|secret|key\\.pem)$" . -}}
+{{- fail (printf "kafka.properties: %s would lie in a ConfigMap for many to read: mount its Secret with extraVolumes and name the file in kafka.propertyFiles" .) -}}
+{{- end -}}
+{{- end -}}
 {{- with .security -}}
 {{- if and (hasPrefix "SASL_" .protocol) (not .sasl.existingSecret) -}}
 {{- fail (printf "kafka.security.sasl.existingSecret: protocol %s needs a Secret with the password; for a mechanism without one use kafka.properties" .protocol) -}}

@@ -4,6 +4,7 @@ import json
 import re
 import tarfile
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -218,3 +219,22 @@ def test_the_memory_limit_holds_what_the_limits_allow() -> None:
     limit_mib = int(values["resources"]["limits"]["memory"].removesuffix("Mi"))
     pending_mib = values["limits"]["pendingGiftsMax"] * 1.5 / 1_024
     assert (70 + 64 + pending_mib) * 1.2 <= limit_mib
+
+
+def test_the_chart_is_for_this_version_of_the_application() -> None:
+    """Its image's tag is the version; and the changelog has a section for the chart's own."""
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert version("giftcheck") == chart["appVersion"]
+    assert f"\n## {chart['version']}\n" in (CHART / "CHANGELOG.md").read_text()
+
+
+def test_readme_names_values_that_there_are() -> None:
+    """Prose and table speak of the same keys: a renamed one is found here."""
+    prose = README.read_text("utf-8").split("\n## Values\n")[0]
+    groups = "|".join(SCHEMA["properties"])
+    named = set(re.findall(rf"`((?:{groups})\.[\w.]+)`", prose)) - {"check.request_timeout"}
+    keys = {value.key for value in documented_values()}
+    unknown = {name for name in named if not any(f"{key}.".startswith(f"{name}.") for key in keys)}
+    inside = {name for name in unknown if any(name.startswith(f"{key}.") for key in keys)}
+    assert set() == unknown - inside
+    assert "kafka.propertyFiles" in named

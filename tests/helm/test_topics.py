@@ -1,6 +1,8 @@
 """Who makes the topics, and with which rights."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,14 @@ import yaml
 from consumer.adapters.kafka.config import KafkaConfig
 from consumer.adapters.kafka.topics import REPLICAS_MAX
 from consumer.app import kafka_config
+from consumer.demo.kafka_broker import KafkaBroker
 from consumer.settings import load_settings
 from tests.helm.chart import CI, Manifest, of_kind, only, pod_specs, render
+from tests.kafka.topics import TopicNames
 
 HOOK = "helm.sh/hook"
+
+COMMAND_S = 60
 
 
 def of_the_topics(manifests: list[Manifest], kind: str) -> list[Manifest]:
@@ -53,6 +59,39 @@ def test_a_job_makes_them_before_anything_else(tmp_path: Path) -> None:
     file.write_text(text)
     config = kafka_config(load_settings(file))
     assert "password" == config.file_properties["sasl.password"]
+
+
+@pytest.mark.kafka
+def test_the_command_of_the_job_makes_them(
+    kafka_broker: KafkaBroker, topics: TopicNames, tmp_path: Path
+) -> None:
+    """Its arguments and its configuration, as rendered, on a real broker; twice does no harm."""
+    values = {
+        "kafka": {
+            "bootstrapServers": kafka_broker.bootstrap_servers,
+            "giftSentPartitions": 3,
+            "security": {"protocol": "PLAINTEXT", "sasl": {"existingSecret": ""}},
+        },
+        "topics": {
+            "giftSent": topics.gift_sent,
+            "giftResult": topics.gift_result,
+            "deadLetters": topics.dead_letters,
+        },
+    }
+    manifests = render(CI / "job.yaml", values=values)
+    file = tmp_path / "giftcheck.yaml"
+    file.write_text(of_the_topics(manifests, "ConfigMap")[0]["data"]["giftcheck.yaml"])
+    arguments = pod_specs(manifests)["Job giftcheck-topics"]["containers"][0]["args"]
+    command = [str(file) if each == "/etc/giftcheck/giftcheck.yaml" else each for each in arguments]
+    for done in ("created", "exists"):
+        ended = subprocess.run(
+            [sys.executable, "-m", "consumer", *command],
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_S,
+            check=True,
+        )
+        assert 3 == ended.stdout.count(f"{done}, 3 partitions")
 
 
 def test_the_job_needs_nothing_that_the_release_has_yet_to_make() -> None:

@@ -134,3 +134,13 @@ def consumer_container(manifests: Sequence[Manifest]) -> Manifest:
     """The container that consumes."""
     pod = only(manifests, "StatefulSet")["spec"]["template"]["spec"]
     return next(each for each in pod["containers"] if each["name"] == "giftcheck")
+
+
+def copy_of_the_chart(folder: Path) -> Path:
+    """The chart in another folder, to be changed."""
+    for file in CHART.rglob("*"):
+        if file.is_file():
+            copied = folder / "giftcheck" / file.relative_to(CHART)
+            copied.parent.mkdir(parents=True, exist_ok=True)
+            copied.write_bytes(file.read_bytes())
+    return folder / "giftcheck"

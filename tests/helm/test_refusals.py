@@ -1,11 +1,16 @@
 """Mistakes in values: each is refused, and the message names the key, before anything is installed."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from consumer.adapters.kafka.config import KafkaConfig
 from consumer.adapters.kafka.session import LAST_CUT_MS, LEAVE_MS
+from consumer.errors import ConfigurationError
+from consumer.settings import load_settings
 from tests.helm.chart import CI, FIRST_DEPLOYMENT, HelmError, render
 
 SASL = {"protocol": "SASL_SSL", "sasl": {"existingSecret": "kafka-user"}}
@@ -120,3 +125,48 @@ def test_the_least_grace_is_what_stopping_takes() -> None:
     config = KafkaConfig(bootstrap_servers="kafka:9092", group_id="g", instance="i")
     assert (config.transaction_timeout_ms + LAST_CUT_MS + LEAVE_MS) / 1_000 + 1 <= 25
     assert render(sets=[*FIRST_DEPLOYMENT, "terminationGracePeriodSeconds=25"])
+
+
+REFUSED: dict[str, dict[str, Any]] = {
+    "check.giveUpAfter": {"check": {"timeout": "1h"}},
+    "check.unknownHoldMin": {"check": {"unknownHoldMin": "3m"}},
+    "check.lease": {"check": {"lease": "7s"}},
+    "limits.overdueGiftsMax": {"limits": {"overdueGiftsMax": 500000}},
+    "limits.replayRecordsMax": {"limits": {"replayRecordsMax": 499999}},
+    "format.resultSchemaId": {"format": {"output": "confluent"}},
+    "topics": {"topics": {"giftResult": "gift-sent"}},
+    "check.timeout": {"check": {"timeout": "0"}},
+    "kafka.outageMax": {"kafka": {"outageMax": "5"}},
+    "check.roomPermits": {"check": {"roomPermits": 21}},
+    "check.requestPrice": {"check": {"requestPrice": 0}},
+    "kafka.onDataLoss": {"kafka": {"onDataLoss": "ignore"}},
+    "log.level": {"log": {"level": "loud"}},
+    "http.port": {"http": {"port": 65536}},
+    "format.schemaIds": {"format": {"schemaIds": {"x": "gift-sent"}}},
+    "topics.giftSent": {"topics": {"giftSent": "gift sent"}},
+    "check.baseUrl": {"check": {"baseUrl": "mini-game-api.zego.im"}},
+    "kafka.startFrom": {"kafka": {"startFrom": "yesterday"}},
+}
+"""What application and chart both refuse, by the key that the chart names."""
+
+
+@pytest.mark.parametrize("key", REFUSED)
+def test_what_the_application_refuses_is_refused_before_it_is_installed(
+    key: str, tmp_path: Path
+) -> None:
+    """Both, and the chart names the key; so their rules do not drift apart."""
+    document: dict[str, Any] = {
+        "kafka": {"bootstrap_servers": "kafka:9092"},
+        "apps": [{"app_id": 5, "server_secret": "any"}],
+    }
+    for group, keys in REFUSED[key].items():
+        snake = {re.sub("([A-Z])", r"_\1", name).lower(): keys[name] for name in keys}
+        document[group] = {**document.get(group, {}), **snake}
+    file = tmp_path / "giftcheck.yaml"
+    file.write_text(yaml.safe_dump(document))
+    with pytest.raises(ConfigurationError):
+        load_settings(file)
+    with pytest.raises(HelmError) as refused:
+        render(CI / "minimal.yaml", values=REFUSED[key])
+    said = str(refused.value)
+    assert f"{key}:" in said or f"'/{key.replace('.', '/')}'" in said, said

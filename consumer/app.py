@@ -32,7 +32,7 @@ from consumer.clock import PROCESS_BEGAN_MS, Clock, SystemClock
 from consumer.core.learning import LearnedHazards
 from consumer.core.model import CheckRules
 from consumer.core.scheduler import Scheduler
-from consumer.errors import GiftcheckError
+from consumer.errors import ConfigurationError, GiftcheckError
 from consumer.health import Health
 from consumer.logs import configure_logs
 from consumer.runner import Runner
@@ -114,11 +114,14 @@ def kafka_config(
     """The Kafka adapter's configuration, out of everybody's.
 
     Raises:
-        ConfigurationError: `kafka.properties` holds what would void a promise.
+        ConfigurationError: a property would void a promise, or its file cannot be read any more.
     """
     kafka = settings.kafka
-    refuse_properties(kafka.properties)
-    return KafkaConfig(
+    try:
+        file_properties = kafka.properties_of_files()
+    except ValueError as error:
+        raise ConfigurationError(f"kafka.property_files: {error}") from error
+    config = KafkaConfig(
         bootstrap_servers=kafka.bootstrap_servers,
         group_id=kafka.group_id,
         instance=instance or instance_name(settings),
@@ -131,8 +134,11 @@ def kafka_config(
         outage_max_ms=kafka.outage_max,
         commit_interval_ms=settings.commit.interval,
         properties=kafka.properties,
+        file_properties=file_properties,
         embedded_broker=embedded_broker,
     )
+    refuse_properties(config)
+    return config
 
 
 def instance_name(settings: Settings) -> str:

@@ -97,6 +97,8 @@ def test_the_rules_have_the_defaults_of_their_settings(tmp_path: Path) -> None:
 
 def test_kafka_gets_what_is_configured(tmp_path: Path) -> None:
     """Names, start, bounds and everything that goes on to librdkafka."""
+    password = tmp_path / "password"
+    password.write_text(f"{SECRET}\n")
     settings = configured(
         tmp_path,
         kafka={
@@ -106,6 +108,7 @@ def test_kafka_gets_what_is_configured(tmp_path: Path) -> None:
             "on_data_loss": "continue",
             "outage_max": "61s",
             "properties": {"security.protocol": "SSL"},
+            "property_files": {"ssl.key.password": str(password)},
         },
         topics={"gift_sent": "s", "gift_result": "r", "dead_letters": "d"},
         commit={"interval": "70ms"},
@@ -123,9 +126,22 @@ def test_kafka_gets_what_is_configured(tmp_path: Path) -> None:
         outage_max_ms=61_000,
         commit_interval_ms=70,
         properties={"security.protocol": "SSL"},
+        file_properties={"ssl.key.password": SECRET},
         embedded_broker=True,
     )
-    assert expected == kafka_config(settings, embedded_broker=True)
+    config = kafka_config(settings, embedded_broker=True)
+    assert expected == config
+    assert SECRET not in f"{config} {settings}"
+
+
+def test_a_property_file_that_has_gone_since_is_named(tmp_path: Path) -> None:
+    """Between the reading of the configuration and its use."""
+    password = tmp_path / "password"
+    password.write_text(SECRET)
+    settings = configured(tmp_path, kafka={"property_files": {"sasl.password": str(password)}})
+    password.unlink()
+    with pytest.raises(ConfigurationError, match=r"kafka.property_files: sasl.password: cannot re"):
+        kafka_config(settings)
 
 
 def test_a_member_without_a_name_gets_one_that_nobody_else_has(tmp_path: Path) -> None:

@@ -287,6 +287,7 @@ KEYS: dict[str, tuple[str, object]] = {
     "kafka.on_data_loss": ("continue", "continue"),
     "kafka.outage_max": ("61s", 61_000),
     "kafka.properties": ('{"a": "b"}', {"a": "b"}),
+    "kafka.property_files": (f'{{"a": "{__file__}"}}', {"a": Path(__file__)}),
     "topics.gift_sent": ("s", "s"),
     "topics.gift_result": ("r", "r"),
     "topics.dead_letters": ("d", "d"),
@@ -391,6 +392,37 @@ def test_properties_are_written_as_yaml_likes_and_reach_librdkafka_as_text(file:
     assert loaded(file, kafka=kafka).kafka.properties == {"a": "true", "b": "5", "c": "d"}
 
 
+def test_a_property_can_come_out_of_a_file(file: Path, tmp_path: Path) -> None:
+    """Stripped, and read when it is asked for."""
+    password = tmp_path / "password"
+    password.write_text(f" {SECRET}\n")
+    kafka = {"bootstrap_servers": "x", "property_files": {"sasl.password": str(password)}}
+    assert {"sasl.password": SECRET} == loaded(file, kafka=kafka).kafka.properties_of_files()
+
+
+def test_a_property_file_that_holds_nothing_readable_is_named(file: Path, tmp_path: Path) -> None:
+    """All such files in one line, by property and path; what is in one is not quoted."""
+    (tmp_path / "empty").write_text(" \n")
+    (tmp_path / "binary").write_bytes(f"\xff{SECRET}".encode("latin-1"))
+    files = {"a": "/none", "b": str(tmp_path), "c": f"{tmp_path}/empty", "d": f"{tmp_path}/binary"}
+    (mistake,) = mistakes(file, kafka={"bootstrap_servers": "x", "property_files": files})
+    assert mistake == (
+        "kafka.property_files: a: cannot read /none: No such file or directory;"
+        f" b: cannot read {tmp_path}: Is a directory; c: {tmp_path}/empty is empty;"
+        f" d: cannot read {tmp_path}/binary: not UTF-8"
+    )
+
+
+def test_a_property_given_twice_is_refused(file: Path) -> None:
+    """Nobody could tell which value counts."""
+    kafka = {
+        "bootstrap_servers": "x",
+        "properties": {"a": SECRET, "b": "1"},
+        "property_files": {"a": __file__},
+    }
+    assert mistakes(file, kafka=kafka) == ["kafka: a: give it in properties or in property_files"]
+
+
 def test_no_secret_is_ever_shown(file: Path) -> None:
     """Neither of an app nor in a property, neither in what is right nor in what is wrong."""
     kafka = {"bootstrap_servers": "x", "properties": {"sasl.password": SECRET}}
@@ -402,6 +434,8 @@ def test_no_secret_is_ever_shown(file: Path) -> None:
         *mistakes(file, apps=[{"app_id": 5, "server_secret": SECRET, "foo": SECRET}]),
         *mistakes(file, kafka={"bootstrap_servers": "x", "properties": SECRET}),
         *mistakes(file, kafka={"bootstrap_servers": "x", "properties": {"a": {"b": SECRET}}}),
+        *mistakes(file, kafka={"bootstrap_servers": "x", "property_files": SECRET}),
+        *mistakes(file, kafka={"bootstrap_servers": "x", "property_files": {"a": {"b": SECRET}}}),
     ]
     assert SECRET not in f"{settings} {settings!r} {settings.apps[0].model_dump()} {wrong}"
 

@@ -169,7 +169,7 @@ def open_reader(config: KafkaConfig, clock: Clock) -> Iterator[AuditReader]:
     """A reader within a `with` block.
 
     Raises:
-        ConfigurationError: credentials, TLS or `kafka.properties` are wrong.
+        ConfigurationError: credentials, TLS or properties are wrong.
         RestartNeeded: the brokers do not answer within `startup_ms`.
     """
     reports = ClientReports(clock)
@@ -183,7 +183,7 @@ def open_reader(config: KafkaConfig, clock: Clock) -> Iterator[AuditReader]:
     )
     with open_admin(config, reports) as admin:
         startup.connect(admin)
-        with properties_judged():
+        with properties_judged(config):
             consumer = Consumer(
                 {
                     **client_properties(config, reports.on_error),

@@ -28,6 +28,7 @@ from consumer.settings.values import (
     TopicName,
     parse_start,
     property_text,
+    read_stripped,
 )
 
 ENVIRONMENT_PREFIX: Final = "GIFTCHECK_"
@@ -63,6 +64,8 @@ class KafkaSettings(_Group):
     """How long brokers may be away before the process ends with exit code 70."""
     properties: Annotated[dict[str, str], Field(repr=False)] = {}  # may hold passwords
     """Anything else librdkafka knows (`security.protocol`, `sasl.*`, `ssl.*`)."""
+    property_files: dict[str, Path] = {}
+    """The same, as files that hold the values (`sasl.password`, `ssl.key.password`); read at start."""
 
     @field_validator("properties", mode="before")
     @classmethod
@@ -70,6 +73,49 @@ class KafkaSettings(_Group):
         if not isinstance(value, dict):
             return value
         return {name: property_text(given) for name, given in value.items()}
+
+    @field_validator("property_files")
+    @classmethod
+    def _can_be_read(cls, files: dict[str, Path]) -> dict[str, Path]:
+        mistakes = []
+        for name, file in files.items():
+            try:
+                _property_in(name, file)
+            except ValueError as mistake:
+                mistakes.append(str(mistake))
+        if mistakes:
+            raise ValueError("; ".join(mistakes))
+        return files
+
+    @model_validator(mode="after")
+    def _says_each_property_once(self) -> Self:
+        twice = sorted(self.properties.keys() & self.property_files.keys())
+        if twice:
+            raise ValueError(f"{', '.join(twice)}: give it in properties or in property_files")
+        return self
+
+    def properties_of_files(self) -> dict[str, str]:
+        """What the `property_files` hold now, stripped; secrets, not to be shown.
+
+        A client keeps the values that it was made with: what is rotated counts from the next start
+        on. Until then connections go on, for Kafka authenticates each of them once; one that has
+        to be made anew is refused if the brokers no longer take the old value. So restart soon
+        after a rotation.
+
+        Raises:
+            ValueError: a file cannot be read or is empty; names property and path.
+        """
+        return {name: _property_in(name, file) for name, file in self.property_files.items()}
+
+
+def _property_in(name: str, file: Path) -> str:
+    try:
+        value = read_stripped(file)
+    except ValueError as reason:
+        raise ValueError(f"{name}: cannot read {file}: {reason}") from None
+    if not value:
+        raise ValueError(f"{name}: {file} is empty")
+    return value
 
 
 class TopicsSettings(_Group):
@@ -118,10 +164,8 @@ class AppSettings(_Group):
         else:
             assert self.server_secret_file is not None  # noqa: S101  the validator saw to it
             try:
-                secret = self.server_secret_file.read_text("utf-8").strip()
-            except (OSError, UnicodeDecodeError) as error:
-                # A decoding error's own text quotes what it could not decode.
-                reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+                secret = read_stripped(self.server_secret_file)
+            except ValueError as reason:
                 raise ValueError(
                     f"cannot read server_secret_file {self.server_secret_file}: {reason}"
                 ) from None

@@ -101,7 +101,9 @@ def _key(location: tuple[Any, ...]) -> str:
 
 def _is_secret(location: tuple[Any, ...]) -> bool:
     """Whether what was given there, by mistake or not, may be a secret."""
-    return "properties" in location or (location[0] == "apps" and location[-1] != "app_id")
+    return not {"properties", "property_files"}.isdisjoint(location) or (
+        location[0] == "apps" and location[-1] != "app_id"
+    )
 
 
 def _siblings(location: tuple[Any, ...]) -> set[str]:

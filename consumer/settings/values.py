@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Annotated, Final
 
 from pydantic import BeforeValidator, Field
@@ -52,6 +53,19 @@ TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
 
 SchemaId = Annotated[int, Field(ge=0, lt=2**32)]
 """What Confluent framing has four bytes for."""
+
+
+def read_stripped(file: Path) -> str:
+    """A file's text without white space around it, for editors end files with a newline.
+
+    Raises:
+        ValueError: it cannot be read; says why, and nothing of what is in it.
+    """
+    try:
+        return file.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        # A decoding error's own text quotes what it could not decode.
+        raise ValueError(error.strerror if isinstance(error, OSError) else "not UTF-8") from None
 
 
 def property_text(given: object) -> object:

@@ -4,6 +4,7 @@ import ssl
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but not marked so
@@ -80,12 +81,15 @@ def refused(config: KafkaConfig) -> str:
 
 
 def test_these_rights_are_enough(secured_broker: KafkaBroker, topics: TopicNames) -> None:
-    """With TLS, a password and the rights that README names, and no other, it runs."""
+    """With TLS, a password out of a file and the rights README names, and no other, it runs."""
     create(secured_broker.bootstrap_servers, topics)
     allow(secured_broker.bootstrap_servers, "user0", needed(topics))
     produce(secured_broker.bootstrap_servers, topics.gift_sent, [b"m0", b"!"])
     host = FakeHost("a")
-    with running(secured_config(secured_broker, topics, "user0"), host):
+    config = secured_config(secured_broker, topics, "user0")
+    properties = dict(config.properties)
+    password = {"sasl.password": properties.pop("sasl.password")}
+    with running(replace(config, properties=properties, file_properties=password), host):
         host.wait_for(lambda: host.offsets_read() == [0, 1] and host.all_committed, "a result")
 
 
@@ -145,12 +149,22 @@ def test_a_property_the_client_does_not_know_is_named(topics: TopicNames) -> Non
     assert 'kafka.properties: No such configuration property: "no.such.property"' in refused(config)
 
 
+def test_a_value_that_came_out_of_a_file_is_never_quoted(topics: TopicNames) -> None:
+    """The client's own words quote what it does not understand."""
+    files = {"security.protocol": PASSWORD}
+    config = config_for("127.0.0.1:1", topics, file_properties=files)
+
+    assert 'kafka.property_files: Invalid value "…" for' in refused(config)
+
+
 @pytest.mark.parametrize("name", sorted(REFUSED_PROPERTIES))
 def test_a_property_that_would_void_a_promise_is_refused(topics: TopicNames, name: str) -> None:
     """By name, and with the reason."""
-    message = refused(config_for("127.0.0.1:1", topics, properties={name: "1"}))
+    in_text = refused(config_for("127.0.0.1:1", topics, properties={name: "1"}))
+    in_file = refused(config_for("127.0.0.1:1", topics, file_properties={name: "1"}))
 
-    assert f"{name}: {REFUSED_PROPERTIES[name]}" in message
+    assert f"kafka.properties may not hold {name}: {REFUSED_PROPERTIES[name]}" in in_text
+    assert f"kafka.property_files may not hold {name}: {REFUSED_PROPERTIES[name]}" in in_file
 
 
 def test_brokers_that_do_not_answer_are_waited_for(topics: TopicNames) -> None:

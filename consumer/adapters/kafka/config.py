@@ -74,6 +74,8 @@ class KafkaConfig:
         start_from: where a group that never ran begins; an int is Unix milliseconds.
         on_data_loss: what to do where the start rule finds that something is missing.
         outage_max_ms: how long brokers may be away before the process gives up.
+        properties: what the user tells librdkafka; may hold passwords.
+        file_properties: the same, out of files: no message may quote these values.
         embedded_broker: the broker is librdkafka's mock cluster, which keeps no transactional
             offsets: every partition starts at its beginning, and what the mock cannot show
             ends the process (`RestartNeeded`). For the demo alone.
@@ -95,7 +97,8 @@ class KafkaConfig:
     heartbeat_interval_ms: int = HEARTBEAT_INTERVAL_MS
     transaction_timeout_ms: int = 15_000
     fetch_wait_max_ms: int = 100
-    properties: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold passwords
+    properties: Mapping[str, str] = field(default_factory=dict, repr=False)
+    file_properties: Mapping[str, str] = field(default_factory=dict, repr=False)
     embedded_broker: bool = False
 
     @property
@@ -109,16 +112,20 @@ class KafkaConfig:
         return max(300_000, self.outage_max_ms + 60_000)
 
 
-def refuse_properties(properties: Mapping[str, str]) -> None:
+def refuse_properties(config: KafkaConfig) -> None:
     """Refuse what would void a promise [R 19].
 
     Raises:
         ConfigurationError: one line with all such names and why.
     """
-    refused = [name for name in properties if name in REFUSED_PROPERTIES]
-    if refused:
-        reasons = "; ".join(f"{name}: {REFUSED_PROPERTIES[name]}" for name in refused)
-        raise ConfigurationError(f"kafka.properties may not hold {reasons}")
+    for key, properties in (
+        ("kafka.properties", config.properties),
+        ("kafka.property_files", config.file_properties),
+    ):
+        refused = [name for name in properties if name in REFUSED_PROPERTIES]
+        if refused:
+            reasons = "; ".join(f"{name}: {REFUSED_PROPERTIES[name]}" for name in refused)
+            raise ConfigurationError(f"{key} may not hold {reasons}")
 
 
 def client_properties(
@@ -132,6 +139,7 @@ def client_properties(
         "reconnect.backoff.ms": 100,
         "reconnect.backoff.max.ms": 2_000,  # the lease is 3 s: do not miss a broker's return
         **config.properties,
+        **config.file_properties,
         "bootstrap.servers": config.bootstrap_servers,
         "error_cb": on_error,
     }

@@ -12,6 +12,7 @@ The rights are four, and no more are needed (seen, by removing one at a time): R
 WRITE on both outputs, READ on the group, WRITE on the transactional id.
 """
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -150,7 +151,7 @@ class Startup:
             if self._refusals >= REFUSALS_MAX:
                 raise ConfigurationError(
                     f"{where}: {self._reports.refusal}; check security.protocol, sasl.* and ssl.*"
-                    " in kafka.properties"
+                    " in kafka.properties and kafka.property_files"
                 )
         silent_ms = self._clock.now_ms() - self._began_ms
         said = self._reports.last_error or error.str()
@@ -207,25 +208,36 @@ def open_admin(
     """A client that asks about topics and groups; close it.
 
     Raises:
-        ConfigurationError: `kafka.properties` holds what is refused or not understood.
+        ConfigurationError: a property is refused or not understood.
     """
-    refuse_properties(config.properties)
-    with properties_judged():
+    refuse_properties(config)
+    with properties_judged(config):
         properties = client_properties(config, reports.on_error)
         return clients.admin(properties, logger=reports.logger)
 
 
 @contextmanager
-def properties_judged() -> Iterator[None]:
+def properties_judged(config: KafkaConfig) -> Iterator[None]:
     """Making a client: what it does not understand is the user's property.
 
     Raises:
-        ConfigurationError: with the client's words, which name the property.
+        ConfigurationError: with the client's words, which name the property. They may quote its
+            value (seen); one that came out of a file is left out.
     """
     try:
         yield
     except KafkaException as exception:
-        raise ConfigurationError(f"kafka.properties: {kafka_error(exception).str()}") from exception
+        words = kafka_error(exception).str()
+        for value in config.file_properties.values():
+            words = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", "…", words)
+        key = "kafka.properties"
+        if any(
+            re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", words)
+            for name in config.file_properties
+        ):
+            key = "kafka.property_files"
+        # Without its cause, which holds what was left out.
+        raise ConfigurationError(f"{key}: {words}") from None
 
 
 def _result(future: Any) -> Any:

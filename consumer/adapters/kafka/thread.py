@@ -134,12 +134,12 @@ class KafkaThread(threading.Thread):
         session.leave()
 
     def _producer(self) -> Producer:
-        with properties_judged():
+        with properties_judged(self._config):
             properties = producer_properties(self._config, self._reports.on_error)
             return self._clients.producer(properties, logger=self._reports.logger)
 
     def _join(self, producer: Producer) -> Session:
-        with properties_judged():
+        with properties_judged(self._config):
             properties = consumer_properties(self._config, self._reports.on_error)
             consumer = self._clients.consumer(properties, logger=self._reports.logger)
         embedded = self._config.embedded_broker

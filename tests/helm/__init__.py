@@ -1,0 +1,1 @@
+"""The chart as helm renders it: what Kubernetes would be given, and what users are refused."""

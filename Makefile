@@ -8,7 +8,7 @@ STAMP := .venv/.installed
 PIP_INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --no-deps
 
 .PHONY: help install demo test test-rules test-rest test-worlds bench chaos simulate mutants check \
-    format lock clean
+    cluster format lock clean
 
 help:           ## show this
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: [^#]*##/:/' | column -t -s:
@@ -45,6 +45,10 @@ chaos: install  ## kill, cut and stall real brokers and consumers (15 minutes; A
 
 simulate: install  ## attack it in a simulated world (SEEDS=1000 FIRST=1), or show one (SEED=42)
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),200) --first $(or $(FIRST),1))
+
+cluster: install  ## the chart on a real Kubernetes API server (2 minutes; the first time needs Go and 20 more)
+	@$(BIN)/python -m tests.cluster.binaries
+	$(BIN)/pytest tests/cluster -m cluster --durations=5 $(ARGS)
 
 mutants: install   ## plant bugs: the simulation must find each (minutes; ARGS="lease" for some)
 	@$(BIN)/python -m tests.simulation.mutants $(ARGS)

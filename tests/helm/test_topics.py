@@ -13,6 +13,7 @@ from consumer.adapters.kafka.config import KafkaConfig
 from consumer.adapters.kafka.topics import REPLICAS_MAX
 from consumer.app import kafka_config
 from consumer.demo.kafka_broker import KafkaBroker
+from consumer.errors import ConfigurationError
 from consumer.settings import load_settings
 from tests.helm.chart import CI, Manifest, of_kind, only, pod_specs, render
 from tests.kafka.topics import TopicNames
@@ -59,6 +60,17 @@ def test_a_job_makes_them_before_anything_else(tmp_path: Path) -> None:
     file.write_text(text)
     config = kafka_config(load_settings(file))
     assert "password" == config.file_properties["sasl.password"]
+
+
+def test_a_job_that_fails_says_why_and_repeats_no_wrong_configuration() -> None:
+    """Helm shows its log; the exit code that asks for a person ends it at once."""
+    job = only(render(CI / "job.yaml"), "Job")
+    assert "hook-failed" == job["metadata"]["annotations"]["helm.sh/hook-output-log-policy"]
+    (rule,) = job["spec"]["podFailurePolicy"]["rules"]
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    code = ConfigurationError.exit_code
+    on_exit_codes = {"containerName": container["name"], "operator": "In", "values": [code]}
+    assert {"action": "FailJob", "onExitCodes": on_exit_codes} == rule
 
 
 @pytest.mark.kafka

@@ -78,8 +78,8 @@ class Meter(Protocol):
         """A check for so many ids ended, with whatever outcome."""
         ...
 
-    def cut_committed(self, cut: Cut, duration_ms: int) -> None:
-        """A cut is committed, so long after it was made."""
+    def cut_committed(self, cut: Cut, duration_ms: int, wall_ms: int) -> None:
+        """A cut is committed, so long after it was made, at this wall time."""
         ...
 
 
@@ -152,7 +152,7 @@ class Runner:
             elif isinstance(event, CutCommitted) and self._last_cut is not None:
                 made_ms, cut = self._last_cut
                 self._last_cut = None
-                self._meter.cut_committed(cut, now_ms - made_ms)
+                self._meter.cut_committed(cut, now_ms - made_ms, wall_ms)
         if taken:
             kafka.taken(taken)
         due_ms = self._timer_due_ms

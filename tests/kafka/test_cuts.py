@@ -32,7 +32,7 @@ class FakeMember:
     """A consumer that is a member of the group and owns partition 0."""
 
     def __init__(self) -> None:
-        self.owned = {0: OwnedPartition(0, 1, 0)}
+        self.owned = {0: OwnedPartition(0, 1, 0, read_until_wall_ms=0)}
 
     def memberid(self) -> str:
         return "member"

@@ -65,6 +65,9 @@ class Startup:
         stopping: set to give up quietly; every method then returns False.
         turned: called at each try, so that a watchdog sees that we go on.
 
+    Attributes:
+        gift_sent_partitions: how many that topic has; None before `check_cluster`.
+
     Raises (all methods):
         ConfigurationError: one line that says what to mend.
         RestartNeeded: nobody answered for `outage_max_ms`.
@@ -89,6 +92,7 @@ class Startup:
         self._began_ms = clock.now_ms()
         self._told = False
         self._refusals = 0
+        self.gift_sent_partitions: int | None = None
 
     def check_cluster(self) -> bool:
         """Reach the brokers; see the topics and our rights to them. Of the group joining tells."""
@@ -196,6 +200,8 @@ class Startup:
             if self._clock.now_ms() - self._began_ms < TOPIC_MISSING_MS:
                 raise KafkaException(_timed_out()) from exception
             return f'topic "{name}" does not exist: create it (giftcheck topics create)'
+        if name == self._config.gift_sent:
+            self.gift_sent_partitions = len(topic.partitions)
         operations = topic.authorized_operations
         if operations and right not in operations:
             return f'topic "{name}": this user may not {right.name} it; allow it'

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 ROOT: Final = Path(__file__).parents[2]
 CACHE: Final = ROOT / ".cache" / "image"
-PROGRAMS: Final = ("mmdebstrap", "buildah", "podman", "runc")
+PROGRAMS: Final = ("mmdebstrap", "buildah", "podman", "runc", "catatonit")
 SUITE: Final = "bookworm"
 PYTHON: Final = "3.11"
 """The Debian of the base, and its Python."""
@@ -140,15 +140,15 @@ class Workshop:
             self._need(
                 "mmdebstrap", "--quiet", "--variant=minbase",
                 "--include=python3,python3-venv,ca-certificates,tzdata",
+                "--dpkgopt=force-unsafe-io",
+                "--dpkgopt=path-exclude=/usr/share/doc/*",
+                "--dpkgopt=path-exclude=/usr/share/man/*",
+                "--dpkgopt=path-exclude=/usr/share/locale/*",
                 SUITE, str(partial),
             )  # fmt: skip
             partial.rename(tarball)
         if self.podman("image", "exists", BASE).exit_code != 0:
-            buildah = ("buildah", *self._store)
-            container = self._need(*buildah, "from", "scratch").out.strip()
-            self._need(*buildah, "add", "--quiet", container, str(tarball), "/")
-            self._need(*buildah, "commit", "--quiet", "--disable-compression", container, BASE)
-            self._need(*buildah, "rm", container)
+            self._need("podman", *self._store, "import", "--quiet", str(tarball), BASE)
 
     def _fetch_wheels(self) -> Path:
         """The locked wheels, for the build itself reaches no index."""

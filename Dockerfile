@@ -6,7 +6,7 @@
 # BASE is any glibc image with python3 (3.11 or later) and its venv module; both stages use it, so
 # that the environment fits. Pin it by digest where builds must be repeatable. tests/image builds
 # this file unchanged, on a base of its own.
-ARG BASE=docker.io/library/python:3.11-slim-bookworm
+ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS build
 # Times in the wheel are this one; `--timestamp` (buildah) or `rewrite-timestamp` (BuildKit) does

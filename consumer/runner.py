@@ -17,13 +17,11 @@ from typing import Final, Protocol, assert_never
 import structlog
 
 from consumer.clock import Clock
-from consumer.core.model import (
+from consumer.core.messages import (
     Action,
-    Check,
     CheckAnswered,
     CheckLost,
     CheckNotWritten,
-    Cut,
     CutCommitted,
     DrainStarted,
     Input,
@@ -35,6 +33,7 @@ from consumer.core.model import (
     ResumeIntake,
     SendCheck,
 )
+from consumer.core.model import Check, Cut
 from consumer.core.scheduler import Scheduler
 
 DRAIN_MS: Final = 1_000

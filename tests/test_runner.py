@@ -13,24 +13,19 @@ from structlog.testing import capture_logs
 
 from consumer.core.learning import LearnedHazards
 from consumer.core.limits import Limit
-from consumer.core.metadata import decode_metadata
-from consumer.core.model import (
+from consumer.core.messages import (
     Action,
-    Answer,
-    Check,
     CheckAnswered,
     CheckLost,
     CheckNotWritten,
-    CheckRules,
-    Cut,
     CutAborted,
     CutCommitted,
     Input,
-    PartitionMetadata,
     RecordsRead,
     ReportGiveUps,
-    Status,
 )
+from consumer.core.metadata import decode_metadata
+from consumer.core.model import Answer, Check, CheckRules, Cut, PartitionMetadata, Status
 from consumer.core.scheduler import Scheduler
 from consumer.runner import DRAIN_MS, Runner
 from tests.core.builders import (

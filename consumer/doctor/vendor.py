@@ -12,7 +12,8 @@ from typing import Final, NamedTuple
 
 from consumer.adapters.check_api import CheckApi
 from consumer.clock import Clock
-from consumer.core.model import Check, CheckAnswered, CheckLost, CheckNotWritten, Trouble
+from consumer.core.messages import CheckAnswered, CheckLost, CheckNotWritten
+from consumer.core.model import Check, Trouble
 from consumer.core.reaction import trouble_of
 from consumer.core.wall_clock import DATE_RESOLUTION_MS, TOLERANCE_MS
 from consumer.doctor.findings import Finding, Level

@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from consumer.clock import Clock, SystemClock
-from consumer.core.model import Answer, CheckAnswered
+from consumer.core.messages import CheckAnswered
+from consumer.core.model import Answer
 from consumer.core.reaction import TROUBLE_BY_CODE
 from consumer.doctor.findings import Finding, Level
 from consumer.doctor.vendor import Asked, judge, judge_clock, look_at_check_api

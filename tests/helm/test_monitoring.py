@@ -12,7 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from consumer.adapters.metrics import Metrics
 from consumer.core.limits import GIVE_UP_AFTER, Limit
-from consumer.core.model import Cut, Fault, GiftResult, GiftSent, Status
+from consumer.core.messages import Fault
+from consumer.core.model import Cut, GiftResult, GiftSent, Status
 from consumer.core.reaction import TROUBLE_BY_CODE
 from consumer.core.tally import Tally
 from tests.adapters.test_metrics import PARTITION, Figures, status, watched

@@ -8,7 +8,8 @@ from consumer.adapters.kafka import KafkaConfig
 from consumer.adapters.kafka.assignment import Assignment, OwnedPartition
 from consumer.adapters.kafka.cuts import Cuts
 from consumer.adapters.kafka.transaction import Transactions
-from consumer.core.model import Cut, CutAborted, CutCommitted, CutOffset, Input
+from consumer.core.messages import CutAborted, CutCommitted, Input
+from consumer.core.model import Cut, CutOffset
 from tests.kafka.fake_producer import SettableClock
 
 if TYPE_CHECKING:

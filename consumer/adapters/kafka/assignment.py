@@ -20,7 +20,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from consumer.adapters.kafka.config import KafkaConfig
 from consumer.adapters.kafka.start import Start, StartRule
 from consumer.clock import Clock
-from consumer.core.model import PartitionAssigned, PartitionRevoked
+from consumer.core.messages import PartitionAssigned, PartitionRevoked
 from consumer.errors import RestartNeeded
 
 FIRST_QUESTION_S: Final = 0.5

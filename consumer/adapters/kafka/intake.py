@@ -12,7 +12,8 @@ from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
 from consumer.adapters.kafka.assignment import OwnedPartition
 from consumer.adapters.kafka.ports import Codec
-from consumer.core.model import GiftRead, Headers, RecordRefused, RecordsRead
+from consumer.core.messages import RecordsRead
+from consumer.core.model import GiftRead, Headers, RecordRefused
 
 
 class Intake:

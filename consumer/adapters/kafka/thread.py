@@ -23,7 +23,7 @@ from consumer.adapters.kafka.session import IntakeOrder, Session
 from consumer.adapters.kafka.startup import Startup, properties_judged
 from consumer.adapters.kafka.state import KafkaState
 from consumer.clock import Clock
-from consumer.core.model import PartitionRevoked
+from consumer.core.messages import PartitionRevoked
 from consumer.errors import GiftcheckError, NameTaken, RestartNeeded
 
 LAG_MS: Final = 1_000

@@ -76,9 +76,15 @@ format: install ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock:           ## resolve the dependencies anew into requirements.lock (needs uv)
+# What the image holds, and what builds it: parts of the lock that is tested.
+LOCK_PART = --quiet --universal --generate-hashes --no-emit-index-url --no-header \
+    --constraints requirements.lock
+
+lock:           ## resolve the dependencies anew into the requirements*.lock (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
 	    --upgrade --group dev pyproject.toml -o requirements.lock
+	uv pip compile $(LOCK_PART) pyproject.toml -o requirements-image.lock
+	uv pip compile $(LOCK_PART) --group pyproject.toml:build -o requirements-build.lock
 
 clean:          ## remove what the commands here have made
 	rm -rf .venv .cache .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -17,6 +17,7 @@ import random
 import secrets
 import signal
 import sys
+from importlib.metadata import version
 from typing import Final
 
 import structlog
@@ -168,7 +169,11 @@ async def _consume(settings: Settings, clock: Clock, *, embedded_broker: bool) -
         requests_in_flight_max=settings.check.requests_in_flight_max,
         clock=clock,
     )
-    metrics = Metrics(check_timeout_ms=settings.check.timeout)
+    metrics = Metrics(
+        check_timeout_ms=settings.check.timeout,
+        check_settle_ms=settings.check.settle,
+        version=version("giftcheck"),
+    )
     sender = WithFreshSecrets(check_api, apps, clock)
     runner = Runner(core, clock=clock, check_api=sender, meter=metrics)
     kafka = KafkaThread(

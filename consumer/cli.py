@@ -1,6 +1,6 @@
 """The command line: reads options and configuration, calls, and turns errors into exit codes.
 
-0 done; 1 demo or audit found something wrong; 2 wrong usage or configuration; 70 only a restart can
+0 done; 1 demo, audit or doctor found something wrong; 2 wrong usage or configuration; 70 only a restart can
 mend it; 71 another process uses this name. What a command needs is imported when it runs, so
 that `--help` is quick and `run` does not load a simulator.
 """
@@ -272,6 +272,29 @@ def audit(
         read_writer_schemas(formats.writer_schemas, formats.schema_ids, None),
     )
     raise typer.Exit(run_audit(kafka_config(settings), codec, options, SystemClock()))
+
+
+@app.command()
+def doctor(
+    config: Config = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Is everything there that a start needs? Changes nothing, beside a running group too.
+
+    Configuration and schemas; brokers, TLS and credentials; topics, their
+    partitions and settings; the rights; the group and its progress; the
+    check API, and each app's credentials by one check for nobody's gift.
+
+    One line for each: ok, warn, fail or skip (it could not be asked), what
+    was found, and what to do. Takes 30 s at most.
+    Exit code 0 only if nothing failed, 1 if something did, 2 if the
+    configuration itself is wrong.
+
+    [dim]giftcheck doctor --config giftcheck.yaml[/]
+    """
+    from consumer.doctor import run_doctor  # noqa: PLC0415  see the module
+
+    raise typer.Exit(run_doctor(config, json=json))
 
 
 def _bound(text: str | None) -> "Bound | None":

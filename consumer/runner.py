@@ -17,13 +17,11 @@ from typing import Final, Protocol, assert_never
 import structlog
 
 from consumer.clock import Clock
-from consumer.core.model import (
+from consumer.core.messages import (
     Action,
-    Check,
     CheckAnswered,
     CheckLost,
     CheckNotWritten,
-    Cut,
     CutCommitted,
     DrainStarted,
     Input,
@@ -35,6 +33,7 @@ from consumer.core.model import (
     ResumeIntake,
     SendCheck,
 )
+from consumer.core.model import Check, Cut
 from consumer.core.scheduler import Scheduler
 
 DRAIN_MS: Final = 1_000
@@ -78,8 +77,8 @@ class Meter(Protocol):
         """A check for so many ids ended, with whatever outcome."""
         ...
 
-    def cut_committed(self, cut: Cut, duration_ms: int) -> None:
-        """A cut is committed, so long after it was made."""
+    def cut_committed(self, cut: Cut, duration_ms: int, wall_ms: int) -> None:
+        """A cut is committed, so long after it was made, at this wall time."""
         ...
 
 
@@ -152,7 +151,7 @@ class Runner:
             elif isinstance(event, CutCommitted) and self._last_cut is not None:
                 made_ms, cut = self._last_cut
                 self._last_cut = None
-                self._meter.cut_committed(cut, now_ms - made_ms)
+                self._meter.cut_committed(cut, now_ms - made_ms, wall_ms)
         if taken:
             kafka.taken(taken)
         due_ms = self._timer_due_ms

@@ -13,7 +13,8 @@ from typing import Final
 import structlog
 
 from consumer.clock import Clock
-from consumer.core.model import Check, CheckAnswered, CheckLost, CheckNotWritten, Trouble
+from consumer.core.messages import CheckAnswered, CheckLost, CheckNotWritten
+from consumer.core.model import Check, Trouble
 from consumer.core.reaction import trouble_of
 from consumer.runner import CheckApi
 from consumer.settings import AppSettings

@@ -21,6 +21,7 @@ from hypothesis import settings
 
 from consumer.demo.kafka_broker import START_MS, KafkaBroker
 from consumer.errors import ConfigurationError
+from tests.kafka.secured import USERS
 from tests.kafka.topics import TopicNames
 
 settings.register_profile("usual", max_examples=100, deadline=None, database=None, print_blob=True)
@@ -41,6 +42,18 @@ def kafka_broker() -> Iterator[KafkaBroker]:
     with ExitStack() as stack:
         try:
             broker = stack.enter_context(KafkaBroker(properties=BROKER_PROPERTIES))
+        except ConfigurationError as error:
+            no_kafka(error)
+        load_coordinators(broker.bootstrap_servers)
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def secured_broker() -> Iterator[KafkaBroker]:
+    """Another one, with a secured listener and some users."""
+    with ExitStack() as stack:
+        try:
+            broker = stack.enter_context(KafkaBroker(properties=BROKER_PROPERTIES, users=USERS))
         except ConfigurationError as error:
             no_kafka(error)
         load_coordinators(broker.bootstrap_servers)

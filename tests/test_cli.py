@@ -68,7 +68,7 @@ def test_the_version_is_the_distributions(giftcheck: Command) -> None:
     assert giftcheck("--version") == (0, f"giftcheck {version('giftcheck')}\n", "")
 
 
-@pytest.mark.parametrize("command", ["run", "demo", "simulator", "topics", "audit"])
+@pytest.mark.parametrize("command", ["run", "demo", "simulator", "topics", "audit", "doctor"])
 def test_the_help_names_every_command(giftcheck: Command, command: str) -> None:
     """`giftcheck --help` is where a newcomer begins."""
     ended = giftcheck("--help")
@@ -105,7 +105,7 @@ def test_a_shell_gets_its_script(shell: str, line: str) -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("giftcheck de", {"demo"}),
+        ("giftcheck d", {"demo", "doctor"}),
         ("giftcheck topics ", {"create"}),
         ("giftcheck demo --broker ", {"embedded", "kafka"}),
         ("giftcheck demo --bro", {"--broker"}),
@@ -131,6 +131,7 @@ def test_zsh_is_told_what_a_command_does() -> None:
         (["demo"], "giftcheck demo --duration 20s"),
         (["simulator"], "giftcheck simulator --port 8090"),
         (["topics", "create"], "--config"),
+        (["doctor"], "giftcheck doctor --config giftcheck.yaml"),
         (["audit"], "giftcheck audit -c giftcheck.yaml --from 2026-01-31T00:00:00+00:00"),
     ],
 )

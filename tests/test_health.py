@@ -9,7 +9,8 @@ import pytest
 from consumer.adapters.http import HttpServer
 from consumer.adapters.kafka import KafkaState
 from consumer.core.learning import LearnedHazards
-from consumer.core.model import CheckRules, RecordsRead
+from consumer.core.messages import RecordsRead
+from consumer.core.model import CheckRules
 from consumer.core.scheduler import Scheduler
 from consumer.health import FAILING_MAX_MS, Health
 from tests.core.builders import NOW_MS, WALL_MS, make_assigned, make_record

@@ -19,7 +19,8 @@ from confluent_kafka import Producer
 
 from consumer.adapters.check_api import CheckApi
 from consumer.clock import SystemClock
-from consumer.core.model import Check, CheckAnswered
+from consumer.core.messages import CheckAnswered
+from consumer.core.model import Check
 from consumer.demo.kafka_broker import KafkaBroker
 from tests.kafka.topics import TopicNames
 

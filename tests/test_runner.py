@@ -13,24 +13,19 @@ from structlog.testing import capture_logs
 
 from consumer.core.learning import LearnedHazards
 from consumer.core.limits import Limit
-from consumer.core.metadata import decode_metadata
-from consumer.core.model import (
+from consumer.core.messages import (
     Action,
-    Answer,
-    Check,
     CheckAnswered,
     CheckLost,
     CheckNotWritten,
-    CheckRules,
-    Cut,
     CutAborted,
     CutCommitted,
     Input,
-    PartitionMetadata,
     RecordsRead,
     ReportGiveUps,
-    Status,
 )
+from consumer.core.metadata import decode_metadata
+from consumer.core.model import Answer, Check, CheckRules, Cut, PartitionMetadata, Status
 from consumer.core.scheduler import Scheduler
 from consumer.runner import DRAIN_MS, Runner
 from tests.core.builders import (
@@ -164,13 +159,13 @@ class NotingMeter:
 
     def __init__(self) -> None:
         self.ended: list[tuple[int, int]] = []
-        self.committed: list[tuple[Cut, int]] = []
+        self.committed: list[tuple[Cut, int, int]] = []
 
     def check_ended(self, ids_count: int, duration_ms: int) -> None:
         self.ended.append((ids_count, duration_ms))
 
-    def cut_committed(self, cut: Cut, duration_ms: int) -> None:
-        self.committed.append((cut, duration_ms))
+    def cut_committed(self, cut: Cut, duration_ms: int, wall_ms: int) -> None:
+        self.committed.append((cut, duration_ms, wall_ms))
 
 
 @dataclass
@@ -530,7 +525,8 @@ async def test_a_committed_cut_is_measured_from_when_it_was_made() -> None:
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-    assert [(again, 250)] == scene.meter.committed[1:]
+        committed_wall_ms = scene.clock.wall_ms()
+    assert [(again, 250, committed_wall_ms)] == scene.meter.committed[1:]
 
 
 @in_virtual_time

@@ -12,14 +12,8 @@ from structlog.testing import capture_logs
 from consumer.adapters.avro import encode_sent
 from consumer.adapters.check_api import CheckApi
 from consumer.clock import SystemClock
-from consumer.core.model import (
-    Check,
-    CheckAnswered,
-    CheckLost,
-    CheckNotWritten,
-    GiftSent,
-    Trouble,
-)
+from consumer.core.messages import CheckAnswered, CheckLost, CheckNotWritten
+from consumer.core.model import Check, GiftSent, Trouble
 from consumer.demo import DemoOptions
 from consumer.demo.cluster import Cluster, open_cluster
 from consumer.demo.configuration import APP_ID as DEMO_APP_ID

@@ -17,13 +17,13 @@ aborted, one at a time.
 
 **Time** comes in from outside as `now_ms` (monotonic) and `wall_ms` (Unix), once a turn.
 
-**Reading order**: `model` (the words), `gift` (deadlines), then one rule, one room: `limiter`
-(permits), `lease` (hand-over), `backlog` (read first), `hazard`, `learning` and `window` (when to
-ask), `verdict` (what an answer means), `reaction` (what an error means), `split` and `batch`
-(what a bad request means), `breaker` (the host), `wall_clock` (whom to believe), `progress`,
-`answered` and `metadata` (what Kafka keeps), `volume` (how much of it), `partition` and
-`assignment` (outbox and cuts), `limits`, `overdue` and `relief` (what is bounded, and who is
-given up for it), `fair_queue`, `slots`, `price`, `restraint` and `dispatch` (who asks next),
-`decision` (from pending into the outbox), `ending` (what a check's end means), and `scheduler`,
-which composes them.
+**Reading order**: `model` (the words), `messages` (in and out), `gift` (deadlines), then one
+rule, one room: `limiter` (permits), `lease` (hand-over), `backlog` (read first), `hazard`,
+`learning` and `window` (when to ask), `verdict` (what an answer means), `reaction` (what an error
+means), `split` and `batch` (what a bad request means), `breaker` (the host), `wall_clock` (whom
+to believe), `progress`, `answered` and `metadata` (what Kafka keeps), `volume` (how much of it),
+`partition` and `assignment` (outbox and cuts), `limits`, `overdue` and `relief` (what is bounded,
+and who is given up for it), `fair_queue`, `slots`, `price`, `restraint` and `dispatch` (who asks
+next), `decision` (from pending into the outbox), `ending` (what a check's end means), and
+`scheduler`, which composes them.
 """

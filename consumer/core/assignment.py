@@ -13,20 +13,16 @@ from dataclasses import dataclass
 
 from consumer.core.lease import Lease
 from consumer.core.limits import Limit, Reached, pause_reason
-from consumer.core.metadata import METADATA_BYTES_MAX, TextLimit
-from consumer.core.model import (
+from consumer.core.messages import (
     Action,
-    CheckRules,
-    Cut,
     CutAborted,
     CutCommitted,
-    CutOffset,
-    DeadLetter,
-    GiftResult,
     PartitionAssigned,
     PauseIntake,
     ResumeIntake,
 )
+from consumer.core.metadata import METADATA_BYTES_MAX, TextLimit
+from consumer.core.model import CheckRules, Cut, CutOffset, DeadLetter, GiftResult
 from consumer.core.overdue import OverdueGifts
 from consumer.core.partition import Partition, Said
 from consumer.core.volume import CUT_BYTES_MAX, Volume

@@ -20,18 +20,15 @@ from consumer.core.dispatch import Dispatcher, Flight
 from consumer.core.gift import Gift
 from consumer.core.hazard import Hazards, Sighting
 from consumer.core.learning import sightings
-from consumer.core.model import (
-    Answer,
+from consumer.core.messages import (
     CheckAnswered,
     CheckLost,
     CheckNotWritten,
-    Entry,
     Fault,
     ReportFault,
     ReportTrouble,
-    Status,
-    Trouble,
 )
+from consumer.core.model import Answer, Entry, Status, Trouble
 from consumer.core.overdue import OverdueGifts
 from consumer.core.reaction import Backoffs, trouble_of
 from consumer.core.split import Finding

@@ -23,14 +23,9 @@ from typing import Final
 from consumer.core.gift import Identity
 from consumer.core.lease import Lease
 from consumer.core.limits import BOUNDS, RELIEVED_AT, Limit, Reached
+from consumer.core.messages import PartitionAssigned
 from consumer.core.metadata import MetadataDraft, TextLimit, draft_metadata
-from consumer.core.model import (
-    CutOffset,
-    DeadLetter,
-    GiftResult,
-    PartitionAssigned,
-    PartitionMetadata,
-)
+from consumer.core.model import CutOffset, DeadLetter, GiftResult, PartitionMetadata
 from consumer.core.progress import Progress
 from consumer.core.tally import PartitionStatus
 from consumer.core.window import Window

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from consumer.core.assignment import Assignment
 from consumer.core.limits import BOUNDS, RELIEVED_AT, Limit
-from consumer.core.model import ReportGiveUps
+from consumer.core.messages import ReportGiveUps
 from consumer.core.overdue import Chosen, OverdueGifts
 
 GIVE_UPS_MAX: Final = 500

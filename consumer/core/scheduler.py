@@ -21,27 +21,22 @@ from consumer.core.gift import pending_gift
 from consumer.core.hazard import Hazards
 from consumer.core.lease import take_over
 from consumer.core.limiter import Limiter
-from consumer.core.model import (
+from consumer.core.messages import (
     Action,
     CheckAnswered,
     CheckLost,
     CheckNotWritten,
-    CheckRules,
-    Cut,
     CutAborted,
     CutCommitted,
-    DeadLetter,
     DrainStarted,
     Fault,
-    GiftRead,
     Input,
     PartitionAssigned,
     PartitionRevoked,
-    RecordRefused,
     RecordsRead,
     SendCheck,
-    WindowKey,
 )
+from consumer.core.model import CheckRules, Cut, DeadLetter, GiftRead, RecordRefused, WindowKey
 from consumer.core.overdue import OverdueGifts
 from consumer.core.partition import Partition, Said
 from consumer.core.reaction import Backoffs

@@ -71,14 +71,19 @@ def allow(
     bootstrap_servers: str,
     user: str,
     rights: Iterable[tuple[ResourceType, str, AclOperation]],
+    *,
+    prefixed: bool = False,
 ) -> None:
-    """Allow `user` what is listed (kind, exact name, operation), through the open listener."""
+    """Allow `user` what is listed (kind, name, operation), through the open listener.
+
+    Names are exact, or beginnings if `prefixed`.
+    """
     admin = AdminClient({"bootstrap.servers": bootstrap_servers})
     rules = [
         AclBinding(
             kind,
             name,
-            ResourcePatternType.LITERAL,
+            ResourcePatternType.PREFIXED if prefixed else ResourcePatternType.LITERAL,
             f"User:{user}",
             "*",
             operation,

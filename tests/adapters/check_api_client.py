@@ -2,12 +2,8 @@
 
 from consumer.adapters.check_api import CheckApi
 from consumer.clock import SystemClock
-from consumer.core.model import (
-    Check,
-    CheckAnswered,
-    CheckLost,
-    CheckNotWritten,
-)
+from consumer.core.messages import CheckAnswered, CheckLost, CheckNotWritten
+from consumer.core.model import Check
 from tests.adapters.raw_server import http, raw_server, saying
 
 APP_ID = 12345

@@ -8,12 +8,8 @@ import pytest
 
 from consumer.adapters.check_api import CheckApi, signature
 from consumer.clock import SystemClock
-from consumer.core.model import (
-    CheckAnswered,
-    CheckLost,
-    CheckNotWritten,
-    Trouble,
-)
+from consumer.core.messages import CheckAnswered, CheckLost, CheckNotWritten
+from consumer.core.model import Trouble
 from consumer.simulator import (
     Fault,
     Kind,

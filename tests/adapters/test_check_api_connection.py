@@ -13,12 +13,8 @@ import pytest
 import trustme
 
 from consumer.adapters.check_api.client import _LeasedBody
-from consumer.core.model import (
-    CheckAnswered,
-    CheckLost,
-    CheckNotWritten,
-    Trouble,
-)
+from consumer.core.messages import CheckAnswered, CheckLost, CheckNotWritten
+from consumer.core.model import Trouble
 from consumer.simulator import (
     Fault,
     Kind,

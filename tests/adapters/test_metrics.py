@@ -1,6 +1,6 @@
 """What a scrape shows: names, labels, and that what is gone is gone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -10,7 +10,9 @@ from consumer.core.limits import Limit
 from consumer.core.model import Cut, GiftResult, GiftSent, Status
 from consumer.core.tally import CoreStatus, PartitionStatus, Tally
 
-LABELS = {"partition", "status", "reason", "code", "trouble", "clause", "fault", "limit", "le"}
+LABELS = {
+    "partition", "status", "reason", "code", "trouble", "clause", "fault", "limit", "le", "version",
+}  # fmt: skip
 """All there may be; a room or a MsgId would make a series for each."""
 
 PARTITION = PartitionStatus(
@@ -24,6 +26,11 @@ class Figures:
     """A Kafka thread's figures, as set."""
 
     intake_lag: Mapping[int, int] = field(default_factory=dict)
+    intake_lag_ms: Mapping[int, int] = field(default_factory=dict)
+    assigned: Sequence[int] = ()
+    waiting: Sequence[int] = ()
+    begun: int = 0
+    gift_sent_partitions: int | None = None
     joined: bool = True
     commits: int = 0
     aborts: int = 0
@@ -49,10 +56,15 @@ def status(*partitions: PartitionStatus, tally: Tally | None = None) -> CoreStat
     )  # fmt: skip
 
 
+def make_metrics() -> Metrics:
+    """The metrics of a process whose gifts have 30 s, and a second more to prove absence."""
+    return Metrics(check_timeout_ms=30_000, check_settle_ms=1_000, version="1.2.3")
+
+
 def watched(core: CoreStatus, kafka: Figures | None = None) -> tuple[Metrics, Watched]:
     """Metrics that read what can be changed."""
     now = Watched(core, kafka or Figures())
-    metrics = Metrics(check_timeout_ms=30_000)
+    metrics = make_metrics()
     metrics.watch(lambda: now.core, lambda: now.kafka)
     return metrics, now
 
@@ -90,8 +102,8 @@ def test_what_the_core_holds_and_counts_is_read_at_the_scrape() -> None:
         "giftcheck_gifts_read_total": 11,
         "giftcheck_results_total{status=SUCCEEDED}": 8,
         "giftcheck_results_total{status=UNCONSUMED}": 1,
-        "giftcheck_answers_total{code=0}": 5,
-        "giftcheck_answers_total{code=7}": 1,
+        "giftcheck_answers_total{code=0,trouble=none}": 5,
+        "giftcheck_answers_total{code=7,trouble=rate_limited}": 1,
         "giftcheck_checks_lost_total{trouble=transient}": 2,
         "giftcheck_dead_letters_total{reason=not_avro}": 3,
         "giftcheck_checks_unwritten_total": 1,
@@ -114,15 +126,17 @@ def test_a_partitions_series_go_when_it_goes() -> None:
     """A partition that another process owns now would else show its last value for ever."""
     metrics, now = watched(
         status(PARTITION, replace(PARTITION, partition=4, paused_for=(Limit.MAP,))),
-        Figures(intake_lag={3: 100, 4: 0}),
+        Figures(intake_lag={3: 100, 4: 0}, intake_lag_ms={3: 2_500, 4: 0}),
     )
     before = samples(metrics)
-    now.core, now.kafka = status(PARTITION), Figures(intake_lag={3: 90})
+    now.core, now.kafka = status(PARTITION), Figures(intake_lag={3: 90}, intake_lag_ms={3: 2_000})
     after = samples(metrics)
     assert before["giftcheck_partition_metadata_ratio{partition=3}"] == 0.25
     assert before["giftcheck_partition_paused{partition=3}"] == 0
     assert before["giftcheck_partition_paused{partition=4}"] == 1
     assert before["giftcheck_intake_lag_records{partition=3}"] == 100
+    assert before["giftcheck_intake_lag_seconds{partition=3}"] == 2.5
+    assert before["giftcheck_intake_lag_seconds{partition=4}"] == 0
     assert after["giftcheck_intake_lag_records{partition=3}"] == 90
     assert [name for name in after if "partition=4" in name] == []
 
@@ -161,9 +175,58 @@ def test_the_kafka_threads_figures_are_read_at_the_scrape() -> None:
     )
 
 
+def test_a_process_shows_its_share_of_gift_sent() -> None:
+    """What waits for its start is ours, too; how many there are in all is not always known."""
+    metrics, now = watched(status(), Figures(assigned=(0, 3), waiting=(5,), begun=7))
+    found = samples(metrics)
+    assert (3, 1, 7) == (
+        found["giftcheck_partitions_assigned"],
+        found["giftcheck_partitions_waiting"],
+        found["giftcheck_partition_assignments_total"],
+    )
+    assert "giftcheck_gift_sent_partitions" not in found
+    now.kafka = Figures(gift_sent_partitions=12)
+    assert samples(metrics)["giftcheck_gift_sent_partitions"] == 12
+
+
+def test_counters_are_there_before_they_count() -> None:
+    """A series that begins with its first event shows no growth: an alert would miss it."""
+    metrics, _ = watched(status())
+    found = samples(metrics)
+    silent = [
+        "giftcheck_results_total{status=UNVERIFIED}",
+        "giftcheck_dead_letters_total{reason=not_avro}",
+        "giftcheck_given_up_total{limit=give_up_after}",
+        "giftcheck_given_up_total{limit=overdue_gifts_max}",
+        "giftcheck_checks_lost_total{trouble=transient}",
+        "giftcheck_proofs_failed_total{clause=incomplete}",
+        "giftcheck_answers_total{code=0,trouble=none}",
+    ]
+    assert dict.fromkeys(silent, 0) == {name: found.get(name) for name in silent}
+
+
+def test_a_level_can_be_compared_with_its_limit() -> None:
+    """What is configured is exported beside what is counted."""
+    metrics, _ = watched(status())
+    found = samples(metrics)
+    assert (20, 10, 100) == (
+        found["giftcheck_pending_gifts_max"],
+        found["giftcheck_overdue_gifts_max"],
+        found["giftcheck_replay_records_max"],
+    )
+
+
+def test_a_process_says_what_it_is_and_since_when() -> None:
+    """The version as a label, and Prometheus' usual figures of a process."""
+    found = samples(make_metrics())
+    assert found["giftcheck_build_info{version=1.2.3}"] == 1
+    assert found["giftcheck_process_start_time_seconds"] > 0
+    assert found["giftcheck_process_resident_memory_bytes"] > 0
+
+
 def test_a_check_is_observed_in_seconds_and_ids() -> None:
     """Base units: 250 ms are 0.25."""
-    metrics = Metrics(check_timeout_ms=30_000)
+    metrics = make_metrics()
     metrics.check_ended(40, 250)
     metrics.check_ended(2, 10)
     found = samples(metrics)
@@ -175,18 +238,36 @@ def test_a_check_is_observed_in_seconds_and_ids() -> None:
 
 def test_a_committed_cut_is_observed_with_the_delay_of_each_of_its_results() -> None:
     """A gift's delay is that of its verdict after its start: deadline less the time-out."""
-    metrics = Metrics(check_timeout_ms=30_000)
+    metrics = make_metrics()
     sent = GiftSent("room", "game", "m0", 1)
     result = GiftResult(
         sent, "id", Status.FAILED, synthetic=False, result_code=10_003, reason=None,
         game_timestamp=None, request_id=None, checks=1,
         deadline=100_000, decided_at=72_000, source_partition=3, source_offset=10,
     )  # fmt: skip
-    metrics.cut_committed(Cut(1, (), (result, result), ()), 20)
+    metrics.cut_committed(Cut(1, (), (result, result), ()), 20, 72_100)
     found = samples(metrics)
     assert found["giftcheck_transaction_duration_seconds_sum"] == 0.02
     assert found["giftcheck_result_delay_seconds_sum{status=FAILED}"] == 4
     assert found["giftcheck_result_delay_seconds_count{status=SUCCEEDED}"] == 0
+    assert found["giftcheck_result_lateness_seconds_sum"] == 0
+    assert found["giftcheck_result_lateness_seconds_bucket{le=1.0}"] == 2
+
+
+def test_a_result_is_late_by_what_passed_since_its_time_was_over() -> None:
+    """Deadline and settle; until it is committed, not only decided."""
+    metrics = make_metrics()
+    sent = GiftSent("room", "game", "m0", 1)
+    result = GiftResult(
+        sent, "id", Status.UNCONSUMED, synthetic=True, result_code=None, reason=None,
+        game_timestamp=None, request_id=None, checks=1,
+        deadline=100_000, decided_at=101_000, source_partition=3, source_offset=10,
+    )  # fmt: skip
+    metrics.cut_committed(Cut(1, (), (result,), ()), 20, 113_000)
+    found = samples(metrics)
+    assert found["giftcheck_result_lateness_seconds_sum"] == 12
+    assert found["giftcheck_result_lateness_seconds_bucket{le=10.0}"] == 0
+    assert found["giftcheck_result_lateness_seconds_bucket{le=30.0}"] == 1
 
 
 def test_labels_are_bounded_and_every_metric_explains_itself() -> None:
@@ -202,7 +283,7 @@ def test_labels_are_bounded_and_every_metric_explains_itself() -> None:
 
 def test_two_processes_in_one_interpreter_have_their_own_metrics() -> None:
     """No global registry: what one counts the other does not show."""
-    first, second = Metrics(check_timeout_ms=30_000), Metrics(check_timeout_ms=30_000)
+    first, second = make_metrics(), make_metrics()
     first.check_ended(1, 1)
     assert samples(first)["giftcheck_check_ids_count"] == 1
     assert samples(second)["giftcheck_check_ids_count"] == 0

@@ -25,20 +25,14 @@ from consumer.adapters.check_api import CheckApi
 from consumer.app import collect_seldom
 from consumer.clock import SystemClock
 from consumer.core.learning import LearnedHazards
-from consumer.core.model import (
-    Answer,
-    Check,
+from consumer.core.messages import (
     CheckAnswered,
-    CheckRules,
     CutCommitted,
-    Entry,
-    GiftRead,
-    GiftResult,
-    GiftSent,
     PartitionAssigned,
     RecordsRead,
     SendCheck,
 )
+from consumer.core.model import Answer, Check, CheckRules, Entry, GiftRead, GiftResult, GiftSent
 from consumer.core.scheduler import Scheduler
 from consumer.demo.kafka_broker import KafkaBroker
 from consumer.demo.load import gift_of, planned_gifts

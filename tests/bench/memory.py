@@ -11,14 +11,8 @@ from typing import Final
 
 from consumer.adapters.avro import AvroCodec, encode_sent
 from consumer.core.learning import LearnedHazards
-from consumer.core.model import (
-    CheckRules,
-    CutCommitted,
-    GiftRead,
-    GiftSent,
-    PartitionAssigned,
-    RecordsRead,
-)
+from consumer.core.messages import CutCommitted, PartitionAssigned, RecordsRead
+from consumer.core.model import CheckRules, GiftRead, GiftSent
 from consumer.core.scheduler import Scheduler
 from tests.bench.usage import usage_of
 

@@ -7,7 +7,10 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, NamedTuple
+
+import yaml
 
 from consumer.demo.kafka_broker import KafkaBroker
 from consumer.errors import ConfigurationError
@@ -23,8 +26,10 @@ PASSES_ON_S: Final = 20.0
 
 BROKER_STARTS_MAX: Final = 5
 
-READY_FOR_S: Final = 3.0
-"""So long a pod is ready before the next one is restarted: `minReadySeconds` of a StatefulSet. It is
+CHART_VALUES: Final = Path(__file__).parents[2] / "helm" / "giftcheck" / "values.yaml"
+
+READY_FOR_S: Final = float(yaml.safe_load(CHART_VALUES.read_text("utf-8"))["minReadySeconds"])
+"""So long a pod is ready before the next one is restarted, as the chart's StatefulSet has it. It is
 what a hand-over takes; else rooms change hands anew before the last hand-over is through."""
 
 
@@ -124,8 +129,9 @@ class Injector:
         pod.send(signal.SIGCONT)
 
     async def _roll(self, fault: Fault) -> None:
+        """As a StatefulSet is updated: the highest number first, each one until it is ready."""
         self._note(fault.kind, None)
-        for pod in self.scene.pods:
+        for pod in reversed(self.scene.pods):
             try:
                 async with asyncio.timeout(PASSES_ON_S):
                     await pod.restart()

@@ -16,7 +16,8 @@ from yarl import URL
 
 from consumer.adapters.check_api import CheckApi
 from consumer.adapters.check_api.answer import read_answer
-from consumer.core.model import Answer, Check, CheckAnswered
+from consumer.core.messages import CheckAnswered
+from consumer.core.model import Answer, Check
 from consumer.simulator import Simulator, SimulatorServer, SimulatorSettings, serve
 from consumer.simulator.exchange import Reply, Silence
 from consumer.simulator.request import read_request

@@ -188,6 +188,7 @@ class Member:
         self.lost: list[set[int]] = []
         self.rounds = 0
         self.read: list[tuple[int, int, bytes | None]] = []
+        self.ends: list[tuple[int, int]] = []
         self.errors: list[KafkaError] = []
 
     def join(self) -> None:
@@ -206,10 +207,12 @@ class Member:
         if message is None:
             return
         error = message.error()
-        if error is not None:
-            self.errors.append(error)
-        else:
+        if error is None:
             self.read.append((message.partition(), message.offset(), message.value()))
+        elif error.code() == KafkaError._PARTITION_EOF:
+            self.ends.append((message.partition(), message.offset()))
+        else:
+            self.errors.append(error)
 
     def begin(self, value: bytes) -> None:
         """Begin a transaction with one result."""

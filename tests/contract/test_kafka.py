@@ -270,6 +270,25 @@ def test_markers_take_an_offset_and_aborted_records_are_left_out(cluster: Cluste
     assert expected == reader.read
 
 
+def test_a_partition_says_where_it_ends_also_behind_what_is_never_handed_over(
+    cluster: Cluster,
+) -> None:
+    """At its last stable offset; again only once there is more, be it a marker alone."""
+    cluster.write([b"plain"])
+    writer = Member(cluster, "writer")
+    writer.producer.init_transactions(WAIT_S)
+    writer.producer.begin_transaction()
+    writer.producer.produce(writer.topic, value=b"never", key=b"room", partition=0)
+    writer.producer.flush(WAIT_S)
+    reader = joined(cluster, "reader")
+    until(lambda: {(0, 1), (1, 0)} <= set(reader.ends), reader)
+    let_pass(1, reader)
+    writer.producer.abort_transaction(WAIT_S)
+    until(lambda: (0, 3) in reader.ends, reader)
+    assert ([(0, 0, b"plain")], []) == (reader.read, reader.errors)
+    assert [(0, 1), (0, 3), (1, 0)] == sorted(reader.ends)
+
+
 def test_nothing_behind_an_open_transaction_can_be_read(cluster: Cluster) -> None:
     """The last stable offset holds readers back, also from what is no part of it."""
     writer = Member(cluster, "writer")

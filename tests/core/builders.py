@@ -14,34 +14,36 @@ from hypothesis import settings
 from consumer.core.gift import Gift, pending_gift
 from consumer.core.hazard import Hazard, Hazards, age_class
 from consumer.core.learning import LearnedHazards
-from consumer.core.metadata import TextLimit, draft_metadata
-from consumer.core.model import (
-    Answer,
-    Check,
+from consumer.core.messages import (
     CheckAnswered,
     CheckLost,
     CheckNotWritten,
-    CheckRules,
-    Cut,
     CutAborted,
     CutCommitted,
-    Entry,
-    GiftRead,
-    GiftResult,
-    GiftSent,
-    Headers,
     Input,
     PartitionAssigned,
-    PartitionMetadata,
     PauseIntake,
-    Reason,
-    RecordRefused,
     RecordsRead,
     ReportFault,
     ReportGiveUps,
     ReportTrouble,
     ResumeIntake,
     SendCheck,
+)
+from consumer.core.metadata import TextLimit, draft_metadata
+from consumer.core.model import (
+    Answer,
+    Check,
+    CheckRules,
+    Cut,
+    Entry,
+    GiftRead,
+    GiftResult,
+    GiftSent,
+    Headers,
+    PartitionMetadata,
+    Reason,
+    RecordRefused,
     Trouble,
     WindowKey,
 )

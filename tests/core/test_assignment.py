@@ -7,15 +7,8 @@ import pytest
 from consumer.core.assignment import Assignment
 from consumer.core.lease import Lease
 from consumer.core.limits import Limit, pause_reason
-from consumer.core.model import (
-    CheckRules,
-    Cut,
-    CutAborted,
-    CutCommitted,
-    DeadLetter,
-    PauseIntake,
-    ResumeIntake,
-)
+from consumer.core.messages import CutAborted, CutCommitted, PauseIntake, ResumeIntake
+from consumer.core.model import CheckRules, Cut, DeadLetter
 from consumer.core.overdue import OverdueGifts
 from consumer.core.partition import Partition, Said
 from consumer.core.volume import BYTES_PER_S, CUT_BYTES_MAX

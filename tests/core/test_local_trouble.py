@@ -13,17 +13,8 @@ from dataclasses import replace
 import pytest
 
 from consumer.core.limits import Limit, pause_reason
-from consumer.core.model import (
-    Answer,
-    Check,
-    CheckAnswered,
-    CheckRules,
-    GiftResult,
-    PauseIntake,
-    ReportGiveUps,
-    ResumeIntake,
-    Status,
-)
+from consumer.core.messages import CheckAnswered, PauseIntake, ReportGiveUps, ResumeIntake
+from consumer.core.model import Answer, Check, CheckRules, GiftResult, Status
 from tests.core.builders import (
     NOW_MS,
     WALL_MS,

@@ -176,22 +176,42 @@ def test_a_refused_ascii_text_halves_the_limit_down_to_what_a_line_needs() -> No
     assert len(encode_metadata(longest, limits[-1])) < LIMIT_CHARACTERS_MIN
 
 
+def holed(size: int, rarity: int, seed: int) -> bytes:
+    """A map of so many bytes in which one offset in 2 ** rarity is pending."""
+    dice = random.Random(seed)
+    drawn = [int.from_bytes(dice.randbytes(size)) for _ in range(rarity)]
+    pending = functools.reduce(operator.and_, drawn)
+    return (~pending & (1 << 8 * size) - 1 | 1).to_bytes(size)
+
+
 @given(
-    size=st.integers(1, 12_000),
-    rarity=st.integers(1, 7),
-    seed=st.integers(0, 2**32),
+    bitmap=st.builds(
+        holed,
+        st.integers(500, 3_000) | st.integers(1, 12_000),
+        st.integers(1, 7),
+        st.integers(0, 2**32),
+    ),
     names=st.tuples(INSTANCES, INSTANCES),
-    characters_max=st.integers(LIMIT_CHARACTERS_MIN, METADATA_CHARACTERS_MAX),
+    anywhere=st.integers(LIMIT_CHARACTERS_MIN, METADATA_CHARACTERS_MAX),
+    beside=st.none() | st.tuples(st.booleans(), st.sampled_from((-1, 0, 1))),
     wide=st.booleans(),
 )
 def test_no_text_is_over_its_limit_whoever_writes_it(
-    size: int, rarity: int, seed: int, names: tuple[str, str], characters_max: int, *, wide: bool
+    bitmap: bytes,
+    names: tuple[str, str],
+    anywhere: int,
+    beside: tuple[bool, int] | None,
+    *,
+    wide: bool,
 ) -> None:
     """It is written if and only if it fits; then so does a successor's, whatever its name is."""
-    dice = random.Random(seed)
-    drawn = [int.from_bytes(dice.randbytes(size)) for _ in range(rarity)]
-    pending = functools.reduce(operator.and_, drawn)  # one in 2 ** rarity
-    bitmap = (~pending & (1 << 8 * size) - 1 | 1).to_bytes(size)
+    characters_max = anywhere
+    if beside is not None:
+        # Just where the text ends to fit: the one in ASCII, or the shorter one.
+        shorter, more = beside
+        free = draft_metadata(make_metadata(answered=bitmap), TextLimit(wide=False))
+        characters_max = free.characters(TextLimit(wide=shorter)) + more
+        characters_max = max(LIMIT_CHARACTERS_MIN, min(METADATA_CHARACTERS_MAX, characters_max))
     limit = TextLimit(characters_max, wide=wide)
     texts = []
     for name in names:
@@ -200,7 +220,7 @@ def test_no_text_is_over_its_limit_whoever_writes_it(
         text = draft.text(limit)
         assert (text is not None) == (draft.characters(limit) <= characters_max)
         if text is not None:
-            assert len(text) <= characters_max
+            assert len(text) + INSTANCE_CHARACTERS_MAX - len(name) <= characters_max
             assert wide or text.isascii()
             assert metadata == decode_metadata(text)
         texts.append(text)

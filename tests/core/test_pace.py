@@ -8,7 +8,8 @@ import pytest
 from consumer.core.backlog import PAUSE_MS, WAIT_MS
 from consumer.core.hazard import Hazard, exponential_hazard
 from consumer.core.learning import LearnedHazards
-from consumer.core.model import RecordsRead, Status
+from consumer.core.messages import RecordsRead
+from consumer.core.model import Status
 from tests.core.builders import NOW_MS, RULES, WALL_MS, Harness, make_record, say_consumed
 from tests.core.traffic import LATENCY_MS, Fate, FixedHazards, Room, Traffic, exponential
 

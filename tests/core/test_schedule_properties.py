@@ -27,23 +27,25 @@ from hypothesis.stateful import (
 
 from consumer.core.gift import Gift
 from consumer.core.hazard import AGE_BORDERS_MS, PRIOR, Hazard
-from consumer.core.metadata import decode_metadata
-from consumer.core.model import (
-    Answer,
-    Check,
+from consumer.core.messages import (
     CheckAnswered,
     CheckNotWritten,
-    CheckRules,
-    Cut,
     CutAborted,
     CutCommitted,
-    GiftRead,
-    GiftResult,
     Input,
     PartitionAssigned,
     PartitionRevoked,
     RecordsRead,
     SendCheck,
+)
+from consumer.core.metadata import decode_metadata
+from consumer.core.model import (
+    Answer,
+    Check,
+    CheckRules,
+    Cut,
+    GiftRead,
+    GiftResult,
     Status,
     WindowKey,
 )

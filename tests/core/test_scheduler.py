@@ -5,27 +5,22 @@ import itertools
 import pytest
 
 from consumer.core.limits import Limit
-from consumer.core.metadata import decode_metadata
-from consumer.core.model import (
-    Answer,
-    Check,
+from consumer.core.messages import (
     CheckAnswered,
     CheckLost,
     CheckNotWritten,
-    CheckRules,
     CutAborted,
     CutCommitted,
     DrainStarted,
     Fault,
-    PartitionMetadata,
     PartitionRevoked,
     PauseIntake,
     ReportFault,
     ReportTrouble,
     ResumeIntake,
-    Status,
-    Trouble,
 )
+from consumer.core.metadata import decode_metadata
+from consumer.core.model import Answer, Check, CheckRules, PartitionMetadata, Status, Trouble
 from consumer.core.verdict import TOO_OLD
 from tests.core.builders import (
     NOW_MS,

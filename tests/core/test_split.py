@@ -2,17 +2,14 @@
 
 import pytest
 
-from consumer.core.model import (
-    Answer,
+from consumer.core.messages import (
     CheckAnswered,
     CheckLost,
     CheckNotWritten,
-    CheckRules,
     DrainStarted,
     PartitionRevoked,
-    Status,
-    Trouble,
 )
+from consumer.core.model import Answer, CheckRules, Status, Trouble
 from tests.core.builders import WALL_MS, Ending, Harness, make_loss, make_record
 
 LATE_MS = 2_000

@@ -2,7 +2,8 @@
 
 import itertools
 
-from consumer.core.model import CheckRules, Fault, ReportFault, Status
+from consumer.core.messages import Fault, ReportFault
+from consumer.core.model import CheckRules, Status
 from tests.core.vendor import Platform, consumed_after
 
 IMPATIENT = CheckRules(give_up_after_ms=120_000)

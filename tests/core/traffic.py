@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from consumer.core.hazard import PRIOR, Hazard, Hazards, Sighting
-from consumer.core.model import Answer, Check, CheckAnswered, CheckRules, Status
+from consumer.core.messages import CheckAnswered
+from consumer.core.model import Answer, Check, CheckRules, Status
 from tests.core.builders import (
     NOW_MS,
     RULES,

@@ -6,15 +6,8 @@ lets hang, can be changed while time passes. A gift's fate follows from its MsgI
 
 from collections.abc import Sequence
 
-from consumer.core.model import (
-    Answer,
-    Check,
-    CheckAnswered,
-    CheckRules,
-    GiftResult,
-    GiftSent,
-    Status,
-)
+from consumer.core.messages import CheckAnswered
+from consumer.core.model import Answer, Check, CheckRules, GiftResult, GiftSent, Status
 from tests.core.builders import NOW_MS, WALL_MS, Ending, Harness, make_entry, make_loss, make_record
 
 LATENCY_MS = 30

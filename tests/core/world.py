@@ -15,28 +15,22 @@ from dataclasses import dataclass, field
 
 from consumer.core.gift import Identity
 from consumer.core.learning import LearnedHazards
-from consumer.core.metadata import decode_metadata
-from consumer.core.model import (
-    Answer,
-    Check,
+from consumer.core.messages import (
     CheckAnswered,
     CheckNotWritten,
-    CheckRules,
-    Cut,
     CutAborted,
     CutCommitted,
     DrainStarted,
-    GiftRead,
-    GiftResult,
     Input,
     PartitionAssigned,
     PartitionRevoked,
     PauseIntake,
-    RecordRefused,
     RecordsRead,
     ResumeIntake,
     SendCheck,
 )
+from consumer.core.metadata import decode_metadata
+from consumer.core.model import Answer, Check, CheckRules, Cut, GiftRead, GiftResult, RecordRefused
 from consumer.core.scheduler import Scheduler
 from tests.core.builders import (
     APP_ID,

@@ -74,6 +74,21 @@ _ACL_RESOURCE: Final = closed(
     patternType={"enum": ["literal", "prefix"]},
 )
 
+_RELABELING: Final = closed(
+    sourceLabels=array(STRING),
+    separator=STRING,
+    targetLabel=STRING,
+    regex=STRING,
+    modulus=COUNT,
+    replacement=STRING,
+    action=STRING,
+)
+
+_PROMETHEUS_DURATION: Final[Schema] = {
+    "type": "string",
+    "pattern": r"^(0|(([0-9]+)h)?(([0-9]+)m)?(([0-9]+)s)?(([0-9]+)ms)?)$",
+}
+
 CUSTOM: Final[Mapping[tuple[str, str], Schema]] = {
     ("keda.sh/v1alpha1", "ScaledObject"): kind_of(
         closed(
@@ -96,6 +111,42 @@ CUSTOM: Final[Mapping[tuple[str, str], Schema]] = {
                     authenticationRef=closed(["name"], name=STRING, kind=STRING),
                 )
             ),
+        )
+    ),
+    ("monitoring.coreos.com/v1", "PodMonitor"): kind_of(
+        closed(
+            ["selector", "podMetricsEndpoints"],
+            selector=closed(["matchLabels"], matchLabels=STRINGS),
+            podMetricsEndpoints=array(
+                closed(
+                    port=STRING,
+                    path=STRING,
+                    interval=_PROMETHEUS_DURATION,
+                    scrapeTimeout=_PROMETHEUS_DURATION,
+                    relabelings=array(_RELABELING),
+                    metricRelabelings=array(_RELABELING),
+                )
+            ),
+        )
+    ),
+    ("monitoring.coreos.com/v1", "PrometheusRule"): kind_of(
+        closed(
+            groups=array(
+                closed(
+                    ["name", "rules"],
+                    name=STRING,
+                    rules=array(
+                        closed(
+                            ["alert", "expr"],
+                            alert=STRING,
+                            expr=STRING,
+                            labels=STRINGS,
+                            annotations=STRINGS,
+                            **{"for": _PROMETHEUS_DURATION},
+                        )
+                    ),
+                )
+            )
         )
     ),
     ("kafka.strimzi.io/v1", "KafkaTopic"): kind_of(

@@ -75,7 +75,6 @@ def test_the_schema_knows_the_values_of_the_file_and_no_others() -> None:
     unknown = {key for key in documented if not any(f"{key}.".startswith(f"{k}.") for k in known)}
     assert set() == unknown
     missing = {k for k in known if not any(f"{key}.".startswith(f"{k}.") for key in documented)}
-    missing -= {"monitoring.podMonitor", "monitoring.prometheusRule", "monitoring.dashboard"}
     assert set() == missing
 
 
@@ -143,6 +142,31 @@ SAMPLES: Final[dict[str, Any]] = {
     "extraContainers": _CONTAINER,
     "initContainers": _CONTAINER,
     "extraObjects": [{"kind": "Other"}],
+    "monitoring.podMonitor.interval": "5m",
+    "monitoring.podMonitor.scrapeTimeout": "1s",
+    "monitoring.podMonitor.additionalLabels": {"a": "b"},
+    "monitoring.podMonitor.relabelings": [{"targetLabel": "a"}],
+    "monitoring.podMonitor.metricRelabelings": [{"targetLabel": "a"}],
+    "monitoring.prometheusRule.additionalLabels": {"a": "b"},
+    "monitoring.prometheusRule.ruleLabels": {"a": "b"},
+    "monitoring.prometheusRule.disabled": ["GiftcheckDown"],
+    **{
+        f"monitoring.prometheusRule.thresholds.{name}": value
+        for name, value in {
+            "inTimeRatio": 0.98,
+            "lateSeconds": 5,
+            "limitRatio": 0.75,
+            "mapRatio": 0.75,
+            "apiErrorsRatio": 0.75,
+            "tooFrequentRatio": 0.75,
+            "malformedRatio": 0.75,
+            "batchSizeRatio": 0.75,
+            "abortsRatio": 0.75,
+        }.items()
+    },
+    "monitoring.prometheusRule.additionalGroups": [{"name": "other", "rules": []}],
+    "monitoring.dashboard.labels": {"a": "b"},
+    "monitoring.dashboard.annotations": {"a": "b"},
 }
 """Another value than the default, where `sample` makes none."""
 

@@ -25,8 +25,7 @@ def documented_values() -> list[Value]:
     lines = text.splitlines()
     root = yaml.compose(text, yaml.SafeLoader)
     assert isinstance(root, yaml.MappingNode)
-    values = _walk(root, yaml.safe_load(text), lines, "")
-    return [value for value in values if value.key != "monitoring"]
+    return list(_walk(root, yaml.safe_load(text), lines, ""))
 
 
 def _walk(node: yaml.MappingNode, tree: Any, lines: list[str], prefix: str) -> Iterator[Value]:

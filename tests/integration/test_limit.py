@@ -15,7 +15,8 @@ from typing import Protocol
 from consumer.adapters.check_api import CheckApi
 from consumer.clock import SystemClock
 from consumer.core.limiter import PERMIT_WINDOW_MS, Limiter, Loss
-from consumer.core.model import Check, CheckAnswered, CheckLost, RoomKey
+from consumer.core.messages import CheckAnswered, CheckLost
+from consumer.core.model import Check, RoomKey
 from consumer.simulator import Fault, Kind, Simulator, SimulatorServer, SimulatorSettings, serve
 
 APP_ID = 12345

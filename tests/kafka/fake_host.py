@@ -13,23 +13,25 @@ from typing import TypeVar
 
 from consumer.adapters.kafka import KafkaConfig, KafkaThread
 from consumer.clock import SystemClock
-from consumer.core.model import (
-    Cut,
+from consumer.core.messages import (
     CutAborted,
     CutCommitted,
+    Input,
+    PartitionAssigned,
+    PartitionRevoked,
+    RecordsRead,
+)
+from consumer.core.model import (
+    Cut,
     CutOffset,
     DeadLetter,
     GiftRead,
     GiftResult,
     GiftSent,
     Headers,
-    Input,
-    PartitionAssigned,
     PartitionMetadata,
-    PartitionRevoked,
     Reason,
     RecordRefused,
-    RecordsRead,
     Status,
 )
 from tests.core.builders import encode_metadata

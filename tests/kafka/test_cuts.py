@@ -8,7 +8,8 @@ from consumer.adapters.kafka import KafkaConfig
 from consumer.adapters.kafka.assignment import Assignment, OwnedPartition
 from consumer.adapters.kafka.cuts import Cuts
 from consumer.adapters.kafka.transaction import Transactions
-from consumer.core.model import Cut, CutAborted, CutCommitted, CutOffset, Input
+from consumer.core.messages import CutAborted, CutCommitted, Input
+from consumer.core.model import Cut, CutOffset
 from tests.kafka.fake_producer import SettableClock
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class FakeMember:
     """A consumer that is a member of the group and owns partition 0."""
 
     def __init__(self) -> None:
-        self.owned = {0: OwnedPartition(0, 1, 0)}
+        self.owned = {0: OwnedPartition(0, 1, 0, read_until_wall_ms=0)}
 
     def memberid(self) -> str:
         return "member"

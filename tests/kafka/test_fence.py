@@ -11,16 +11,8 @@ from consumer.adapters.kafka.client_reports import ClientReports
 from consumer.adapters.kafka.config import KafkaConfig, consumer_properties, producer_properties
 from consumer.adapters.kafka.transaction import Transactions
 from consumer.clock import SystemClock
-from consumer.core.model import (
-    Cut,
-    CutOffset,
-    DeadLetter,
-    PartitionAssigned,
-    PartitionMetadata,
-    PartitionRevoked,
-    Reason,
-    RecordRefused,
-)
+from consumer.core.messages import PartitionAssigned, PartitionRevoked
+from consumer.core.model import Cut, CutOffset, DeadLetter, PartitionMetadata, Reason, RecordRefused
 from consumer.demo.kafka_broker import KafkaBroker
 from consumer.errors import NameTaken
 from tests.core.builders import encode_metadata

@@ -6,8 +6,9 @@ import pytest
 from confluent_kafka import Producer
 
 from consumer.adapters.kafka.session import MESSAGES_MAX, NOT_TAKEN_MAX
+from consumer.core.messages import CutAborted, PartitionAssigned, RecordsRead
 from consumer.core.metadata import METADATA_CHARACTERS_MAX, decode_metadata
-from consumer.core.model import CutAborted, PartitionAssigned, PartitionMetadata, RecordsRead
+from consumer.core.model import PartitionMetadata
 from consumer.demo.kafka_broker import KafkaBroker
 from tests.core.builders import encode_metadata
 from tests.kafka.fake_host import FakeHost, config_for, running

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
+from consumer.core.messages import CutAborted, PartitionAssigned, PartitionRevoked
 from consumer.core.metadata import decode_metadata
-from consumer.core.model import CutAborted, PartitionAssigned, PartitionRevoked
 from consumer.demo.kafka_broker import KafkaBroker
 from tests.kafka.fake_host import WAIT_S, FakeHost, config_for, running, started
 from tests.kafka.topics import (

@@ -11,8 +11,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but
     NewTopic,
 )
 
+from consumer.core.messages import PartitionAssigned
 from consumer.core.metadata import decode_metadata
-from consumer.core.model import PartitionAssigned, PartitionMetadata
+from consumer.core.model import PartitionMetadata
 from consumer.demo.kafka_broker import KafkaBroker
 from consumer.errors import ConfigurationError
 from tests.core.builders import encode_metadata

@@ -2,15 +2,9 @@
 
 import ssl
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
-from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but not marked so
-    AclOperation,
-    ResourceType,
-)
 from structlog.testing import capture_logs
 
 from consumer.adapters.kafka import KafkaConfig, create_topics
@@ -19,54 +13,13 @@ from consumer.clock import SystemClock
 from consumer.demo.kafka_broker import KafkaBroker
 from consumer.demo.kafka_security import allow
 from consumer.errors import ConfigurationError, RestartNeeded
-from tests.conftest import BROKER_PROPERTIES, load_coordinators, no_kafka
 from tests.kafka.fake_host import WAIT_S, FakeHost, config_for, running, started
+from tests.kafka.secured import PASSWORD, needed, secured_config
 from tests.kafka.topics import TopicNames, create, produce
 
 pytestmark = pytest.mark.kafka
 
-PASSWORD = "a-secret-of-the-tests"
 ONE_LINE_S = 15.0
-
-Right = tuple[ResourceType, str, AclOperation]
-
-
-@pytest.fixture(scope="module")
-def secured_broker() -> Iterator[KafkaBroker]:
-    """A Kafka with a secured listener and one user for each set of rights."""
-    users = {f"user{number}": PASSWORD for number in range(5)}
-    with ExitStack() as stack:
-        try:
-            broker = stack.enter_context(KafkaBroker(properties=BROKER_PROPERTIES, users=users))
-        except ConfigurationError as error:
-            no_kafka(error)
-        load_coordinators(broker.bootstrap_servers)
-        yield broker
-
-
-def needed(topics: TopicNames) -> list[Right]:
-    """The four rights that a consumer named "a" needs."""
-    topic, group = ResourceType.TOPIC, ResourceType.GROUP
-    return [
-        (topic, topics.gift_sent, AclOperation.READ),
-        (topic, topics.gift_result, AclOperation.WRITE),
-        (topic, topics.dead_letters, AclOperation.WRITE),
-        (group, topics.group_id, AclOperation.READ),
-        (ResourceType.TRANSACTIONAL_ID, f"{topics.group_id}/a", AclOperation.WRITE),
-    ]
-
-
-def secured_config(
-    broker: KafkaBroker, topics: TopicNames, user: str, **properties: str
-) -> KafkaConfig:
-    """A configuration for the secured listener; `properties` with underscores for dots."""
-    assert broker.secured is not None
-    named = {name.replace("_", "."): value for name, value in properties.items()}
-    return config_for(
-        broker.secured.bootstrap_servers,
-        topics,
-        properties={**broker.secured.client_properties(user), **named},
-    )
 
 
 def refused(config: KafkaConfig) -> str:

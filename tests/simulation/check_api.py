@@ -19,7 +19,8 @@ import orjson
 from consumer.adapters.check_api.answer import read_answer, read_retry_after
 from consumer.adapters.check_api.client import SIGNATURE_EXPIRED, _trouble, signature
 from consumer.clock import Clock
-from consumer.core.model import Check, CheckAnswered, CheckLost, CheckNotWritten, Trouble
+from consumer.core.messages import CheckAnswered, CheckLost, CheckNotWritten
+from consumer.core.model import Check, Trouble
 from consumer.simulator import Gift, Kind, Simulator, SimulatorSettings, Truth
 from consumer.simulator.exchange import Reply, Silence
 from consumer.simulator.request import CHECK, Request

@@ -35,13 +35,8 @@ from consumer.adapters.check_api.answer import (
     shortened,
 )
 from consumer.clock import Clock
-from consumer.core.model import (
-    Check,
-    CheckAnswered,
-    CheckLost,
-    CheckNotWritten,
-    Trouble,
-)
+from consumer.core.messages import CheckAnswered, CheckLost, CheckNotWritten
+from consumer.core.model import Check, Trouble
 
 ANSWER_BYTES_BASE: Final = 64 * 1024
 ANSWER_BYTES_PER_ID: Final = 512

@@ -20,7 +20,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from consumer.adapters.kafka.config import KafkaConfig
 from consumer.adapters.kafka.start import Start, StartRule
 from consumer.clock import Clock
-from consumer.core.model import PartitionAssigned, PartitionRevoked
+from consumer.core.messages import PartitionAssigned, PartitionRevoked
 from consumer.errors import RestartNeeded
 
 FIRST_QUESTION_S: Final = 0.5
@@ -34,11 +34,21 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class OwnedPartition:
-    """A partition being read: `answered` is the map of its metadata, from `map_start` on."""
+    """A partition being read: `answered` is the map of its metadata, from `map_start` on.
+
+    `end_offset` is where its log last ended for us: markers of transactions and aborted records
+    lie below it, too, and are never handed over. All that was written until
+    `read_until_wall_ms` has been read, as far as is known: it is the last record's time, or when
+    nothing was left to read, or, before the first record, when the partition became ours. While
+    `paused` the client hears of no more records.
+    """
 
     partition: int
     epoch: int
     next_offset: int
+    read_until_wall_ms: int
+    end_offset: int = 0
+    paused: bool = False
     map_start: int = 0
     answered: bytes = b""
 
@@ -117,10 +127,36 @@ class Assignment:
             log.debug("a partition's start is not known yet", detail=str(error))
             return []
 
-    def intake_lag(self) -> dict[int, int]:
-        """Records not yet read, by partition, as far as the client has heard."""
-        counts = {number: self.unread_count(owned) for number, owned in self.owned.items()}
-        return {number: count for number, count in counts.items() if count is not None}
+    @property
+    def begun_count(self) -> int:
+        """Partitions that became ours since the start; each hand-over to us counts."""
+        return self._epoch
+
+    def end_reached(self, partition: int, offset: int) -> None:
+        """There is nothing to be read below this offset any more (`_PARTITION_EOF`)."""
+        owned = self.owned.get(partition)
+        if owned is not None:
+            owned.end_offset = offset
+
+    def intake_lag(self) -> tuple[dict[int, int], dict[int, int]]:
+        """Records not yet read, and for how long at most (ms), by partition, as far as is known.
+
+        For how long: since the last record read was written, or since nothing was left to read,
+        whichever is later. A pause counts, too: the client asks for no more, so it would hear of
+        none (seen). Partitions whose end the client has not heard of are left out.
+        """
+        wall_ms = self._clock.wall_ms()
+        counts: dict[int, int] = {}
+        lags_ms: dict[int, int] = {}
+        for number, owned in self.owned.items():
+            count = self.unread_count(owned)
+            if count is None:
+                continue
+            if count == 0 and not owned.paused:
+                owned.read_until_wall_ms = wall_ms
+            counts[number] = count
+            lags_ms[number] = max(0, wall_ms - owned.read_until_wall_ms)
+        return counts, lags_ms
 
     def unread_count(self, owned: OwnedPartition) -> int | None:
         """Records of a partition not yet read; None: the client has not heard of its end."""
@@ -128,7 +164,7 @@ class Assignment:
             _, end = self._consumer.get_watermark_offsets(self._at(owned.partition), cached=True)
         except KafkaException:  # nothing was heard of it yet
             return None
-        return max(0, end - owned.next_offset) if end >= 0 else None
+        return max(0, end - max(owned.next_offset, owned.end_offset)) if end >= 0 else None
 
     def _start(self, *, first: bool) -> list[PartitionRevoked | PartitionAssigned]:
         """Ask for all at once; if one of them holds the others up, for one, two, four after it."""
@@ -171,6 +207,7 @@ class Assignment:
             partition=partition,
             epoch=self._epoch,
             next_offset=start.offset,
+            read_until_wall_ms=self._clock.wall_ms(),
             map_start=start.offset // 8 * 8,
             answered=start.metadata.answered if start.metadata else b"",
         )

@@ -47,6 +47,7 @@ REFUSED_PROPERTIES: Final[Mapping[str, str]] = MappingProxyType(
         "enable.auto.commit": f"{_ONE_RESULT}: offsets are committed with the results",
         "enable.auto.offset.store": f"{_ONE_RESULT}: offsets are committed with the results",
         "auto.offset.reset": f"{_ONE_RESULT}: see kafka.start_from and kafka.on_data_loss",
+        "enable.partition.eof": "the intake lag is computed from it",
         "group.protocol": "leases and hand-over are proven for the classic protocol",
         "partition.assignment.strategy": "all members must use cooperative-sticky",
         "session.timeout.ms": "leases and hand-over between pods are computed from it",
@@ -165,6 +166,7 @@ def consumer_properties(
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
         "auto.offset.reset": "error",  # a lost offset is judged by us (`start`)
+        "enable.partition.eof": True,  # only it tells records from what is never handed over
     }
 
 

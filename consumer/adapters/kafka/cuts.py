@@ -21,7 +21,8 @@ from consumer.adapters.kafka.config import KafkaConfig
 from consumer.adapters.kafka.ports import Host
 from consumer.adapters.kafka.transaction import Transactions
 from consumer.clock import Clock
-from consumer.core.model import Cut, CutAborted, CutCommitted
+from consumer.core.messages import CutAborted, CutCommitted
+from consumer.core.model import Cut
 from consumer.errors import RestartNeeded
 
 ANSWER_S: Final = 0.05

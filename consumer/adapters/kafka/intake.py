@@ -8,11 +8,12 @@ says is answered. Offsets have gaps: control records, aborted ones, compaction [
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from confluent_kafka import Message
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
 from consumer.adapters.kafka.assignment import OwnedPartition
 from consumer.adapters.kafka.ports import Codec
-from consumer.core.model import GiftRead, Headers, RecordRefused, RecordsRead
+from consumer.core.messages import RecordsRead
+from consumer.core.model import GiftRead, Headers, RecordRefused
 
 
 class Intake:
@@ -40,16 +41,19 @@ class Intake:
             if owned is None or offset < owned.next_offset:
                 continue
             owned.next_offset = offset + 1
+            kind, timestamp_ms = message.timestamp()
+            if kind != TIMESTAMP_NOT_AVAILABLE:
+                owned.read_until_wall_ms = timestamp_ms
             records = batches.setdefault(partition, [])
             if not owned.is_answered(offset):
-                records.append(self._decode(message, offset))
+                records.append(self._decode(message, offset, timestamp_ms))
         self.records_count += sum(map(len, batches.values()))
         return [self._batch(self._owned[number], records) for number, records in batches.items()]
 
-    def _decode(self, message: Message, offset: int) -> GiftRead | RecordRefused:
+    def _decode(self, message: Message, offset: int, timestamp_ms: int) -> GiftRead | RecordRefused:
         return self._codec.decode(
             offset=offset,
-            timestamp_ms=message.timestamp()[1],
+            timestamp_ms=timestamp_ms,
             key=message.key(),
             value=message.value(),
             headers=_headers(message),

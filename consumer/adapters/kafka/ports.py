@@ -3,7 +3,8 @@
 from concurrent.futures import Future
 from typing import Protocol
 
-from consumer.core.model import Cut, GiftRead, GiftResult, Headers, Input, RecordRefused
+from consumer.core.messages import Input
+from consumer.core.model import Cut, GiftRead, GiftResult, Headers, RecordRefused
 
 
 class Host(Protocol):

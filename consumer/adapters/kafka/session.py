@@ -198,7 +198,10 @@ class Session:
                 f'group "{self._config.group_id}": this user may not READ it, or not the topic'
                 f' "{self._config.gift_sent}": {error.str()}; allow READ on both'
             )
-        elif error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
+        elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+            if partition is not None and offset is not None:
+                self.assignment.end_reached(partition, offset)
+        else:
             self._reports.on_error(error)
         return True
 
@@ -217,6 +220,7 @@ class Session:
                 if owned is not None and owned.epoch == order.epoch:
                     at = [TopicPartition(self._config.gift_sent, order.partition)]
                     (self._consumer.pause if order.pause else self._consumer.resume)(at)
+                    owned.paused = order.pause
 
     def _on_assign(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         with self._nothing_raised():

@@ -17,11 +17,16 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicCollection
-from confluent_kafka.admin import AclOperation, AdminClient  # type: ignore[attr-defined]  # public, but not marked so
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but not marked so
+    AclOperation,
+    AdminClient,
+    TopicDescription,
+)
 
 from consumer.adapters.kafka.client_reports import ClientReports
 from consumer.adapters.kafka.clients import LIBRDKAFKA, Clients
@@ -58,12 +63,28 @@ _PASSING: Final = frozenset(
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class TopicFound:
+    """One of our topics as the cluster describes it, and what is wrong with it, if anything is.
+
+    `description` is None where the topic, or a right to see it, is missing.
+    """
+
+    name: str
+    right: AclOperation
+    description: TopicDescription | None
+    mistake: str | None
+
+
 class Startup:
-    """The checks, in the order they are to be called.
+    """The checks, in the order they are to be called; the doctor makes them by itself, too.
 
     Args:
         stopping: set to give up quietly; every method then returns False.
         turned: called at each try, so that a watchdog sees that we go on.
+
+    Attributes:
+        gift_sent_partitions: how many that topic has; None before `check_cluster`.
 
     Raises (all methods):
         ConfigurationError: one line that says what to mend.
@@ -89,11 +110,12 @@ class Startup:
         self._began_ms = clock.now_ms()
         self._told = False
         self._refusals = 0
+        self.gift_sent_partitions: int | None = None
 
     def check_cluster(self) -> bool:
         """Reach the brokers; see the topics and our rights to them. Of the group joining tells."""
         with open_admin(self._config, self._reports, self._clients) as admin:
-            return self.connect(admin) and self._until_done(lambda: self._check_topics(admin))
+            return self.connect(admin) and self.until_done(lambda: self._check_topics(admin))
 
     def connect(self, admin: AdminClient) -> bool:
         """Reach the brokers."""
@@ -102,7 +124,7 @@ class Startup:
             admin.poll(0)
             admin.list_topics(timeout=TRY_S)
 
-        return self._until_done(ask)
+        return self.until_done(ask)
 
     def init_transactions(self, producer: Producer) -> bool:
         """Make ours the only producer of our name; aborts what a dead predecessor left open."""
@@ -112,7 +134,7 @@ class Startup:
             producer.init_transactions(TRY_S)
 
         try:
-            return self._until_done(init)
+            return self.until_done(init)
         except KafkaException as exception:
             error = kafka_error(exception)
             name = f'transactional id "{self._config.transactional_id}"'
@@ -127,8 +149,18 @@ class Startup:
                 ) from exception
             raise RestartNeeded(f"{name} cannot be had: {error.str()}") from exception
 
-    def _until_done(self, attempt: Callable[[], None]) -> bool:
-        """Try until it works; passing errors are awaited, others raised as they are."""
+    def topics(self, admin: AdminClient) -> list[TopicFound]:
+        """The three topics, each judged; empty if stopped."""
+        found: list[TopicFound] = []
+        self.until_done(lambda: found.extend(self._topics(admin)))
+        return found
+
+    def until_done(self, attempt: Callable[[], None]) -> bool:
+        """Try until it works; passing errors are awaited, others raised as they are.
+
+        Raises (on top):
+            KafkaException: an error that does not pass.
+        """
         while not self._stopping.is_set():
             self._turned()
             try:
@@ -162,6 +194,11 @@ class Startup:
             log.warning("the brokers do not answer, waiting", where=where, last_error=said)
 
     def _check_topics(self, admin: AdminClient) -> None:
+        mistakes = [topic.mistake for topic in self._topics(admin) if topic.mistake is not None]
+        if mistakes:
+            raise ConfigurationError("; ".join(mistakes))
+
+    def _topics(self, admin: AdminClient) -> list[TopicFound]:
         config = self._config
         needed = {
             config.gift_sent: AclOperation.READ,
@@ -173,33 +210,32 @@ class Startup:
             include_authorized_operations=True,
             request_timeout=REQUEST_S,
         )
-        mistakes = [
-            mistake
-            for name, right in needed.items()
-            if (mistake := self._topic_mistake(name, right, described[name])) is not None
-        ]
-        if mistakes:
-            raise ConfigurationError("; ".join(mistakes))
+        return [self._topic(name, right, described[name]) for name, right in needed.items()]
 
-    def _topic_mistake(self, name: str, right: AclOperation, future: Any) -> str | None:
+    def _topic(self, name: str, right: AclOperation, future: Any) -> TopicFound:
         try:
-            topic = _result(future)
+            topic = result_of(future)
         except KafkaException as exception:
             error = kafka_error(exception)
             if error.code() in NOT_ALLOWED:
-                return (
+                mistake = (
                     f'topic "{name}": this user may not {right.name} it, or it does not exist'
                     f" ({error.name()})"
                 )
+                return TopicFound(name, right, None, mistake)
             if error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise
             if self._clock.now_ms() - self._began_ms < TOPIC_MISSING_MS:
                 raise KafkaException(_timed_out()) from exception
-            return f'topic "{name}" does not exist: create it (giftcheck topics create)'
+            mistake = f'topic "{name}" does not exist: create it (giftcheck topics create)'
+            return TopicFound(name, right, None, mistake)
+        if name == self._config.gift_sent:
+            self.gift_sent_partitions = len(topic.partitions)
         operations = topic.authorized_operations
         if operations and right not in operations:
-            return f'topic "{name}": this user may not {right.name} it; allow it'
-        return None
+            mistake = f'topic "{name}": this user may not {right.name} it; allow it'
+            return TopicFound(name, right, topic, mistake)
+        return TopicFound(name, right, topic, None)
 
 
 def open_admin(
@@ -240,8 +276,12 @@ def properties_judged(config: KafkaConfig) -> Iterator[None]:
         raise ConfigurationError(f"{key}: {words}") from None
 
 
-def _result(future: Any) -> Any:
-    """A future's result within the request's time and a bit."""
+def result_of(future: Any) -> Any:
+    """An admin client's answer within the request's time and a bit.
+
+    Raises:
+        KafkaException: what it failed with, or that there was none in time.
+    """
     try:
         return future.result(REQUEST_S + 1)
     except FutureTimeout as error:

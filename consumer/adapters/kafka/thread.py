@@ -23,7 +23,7 @@ from consumer.adapters.kafka.session import IntakeOrder, Session
 from consumer.adapters.kafka.startup import Startup, properties_judged
 from consumer.adapters.kafka.state import KafkaState
 from consumer.clock import Clock
-from consumer.core.model import PartitionRevoked
+from consumer.core.messages import PartitionRevoked
 from consumer.errors import GiftcheckError, NameTaken, RestartNeeded
 
 LAG_MS: Final = 1_000
@@ -126,6 +126,7 @@ class KafkaThread(threading.Thread):
         producer = self._producer()
         if not startup.init_transactions(producer):
             return
+        self._state = replace(self._state, gift_sent_partitions=startup.gift_sent_partitions)
         self._reports.quiet = False
         self._session = session = self._join(producer)
         while not self._stopping.is_set():
@@ -182,17 +183,20 @@ class KafkaThread(threading.Thread):
         if session is None:
             self._state = replace(self._state, last_turn_ms=now_ms)
             return
-        lag = self._state.intake_lag
+        lag, lag_ms = self._state.intake_lag, self._state.intake_lag_ms
         if now_ms >= self._lag_at_ms:
             self._lag_at_ms = now_ms + LAG_MS
-            lag = session.assignment.intake_lag()
+            lag, lag_ms = session.assignment.intake_lag()
         transactions = session.transactions
-        self._state = KafkaState(
+        self._state = replace(
+            self._state,
             last_turn_ms=now_ms,
             joined=session.assignment.joined,
             assigned=tuple(sorted(session.assignment.owned)),
             waiting=session.assignment.waiting,
+            begun=session.assignment.begun_count,
             intake_lag=lag,
+            intake_lag_ms=lag_ms,
             commits=transactions.commits_count,
             aborts=transactions.aborts_count,
             records=session.intake.records_count,

@@ -19,6 +19,7 @@ FUTURE_S = 5.0
 class DescribedTopic(NamedTuple):
     """A topic on which everything is allowed."""
 
+    partitions: tuple[int, ...]
     authorized_operations: tuple[()] = ()
 
 
@@ -79,8 +80,9 @@ class SimulatedAdmin:
             for answer in answers.values():
                 answer.set_exception(error)
         else:
+            partitions = tuple(range(self._broker.settings.partitions))
             for answer in answers.values():
-                answer.set_result(DescribedTopic())
+                answer.set_result(DescribedTopic(partitions))
         return answers
 
     def list_groups(self, group: str, timeout: float) -> list[DescribedGroup]:

@@ -107,6 +107,29 @@ class SimulatedMessage:
         return 1, self._record.timestamp_ms
 
 
+class SimulatedEnd:
+    """What is handed over where there is nothing more to read: an error by name alone."""
+
+    __slots__ = ("_offset", "_partition", "_topic")
+
+    def __init__(self, topic: str, partition: int, offset: int) -> None:
+        self._topic = topic
+        self._partition = partition
+        self._offset = offset
+
+    def error(self) -> KafkaError:
+        return KafkaError(KafkaError._PARTITION_EOF)
+
+    def topic(self) -> str:
+        return self._topic
+
+    def partition(self) -> int:
+        return self._partition
+
+    def offset(self) -> int:
+        return self._offset
+
+
 class SimulatedConsumer:
     """One consumer; `stale` gives the share of assignments at which leftovers are handed over."""
 
@@ -138,6 +161,8 @@ class SimulatedConsumer:
         self._callbacks: dict[Kind, Callback] = {}
         self._positions: dict[int, int] = {}
         self._fetched: dict[int, int] = {}
+        self._tells_ends: bool = properties["enable.partition.eof"]
+        self._told_ends: dict[int, int] = {}
         self._paused: set[int] = set()
         self._queue: list[Record] = []
         self._left: dict[int, int] = {}
@@ -198,6 +223,7 @@ class SimulatedConsumer:
             self._left[at.partition] = max(0, self._positions.pop(at.partition) - LEFTOVERS)
             self._paused.discard(at.partition)
             del self._fetched[at.partition]
+            self._told_ends.pop(at.partition, None)
         gone = {at.partition for at in partitions}
         self._queue = [record for record in self._queue if record.partition not in gone]
 
@@ -206,7 +232,7 @@ class SimulatedConsumer:
 
     # --- records --------------------------------------------------------------------------------
 
-    def poll(self, timeout: float) -> SimulatedMessage | None:
+    def poll(self, timeout: float) -> SimulatedMessage | SimulatedEnd | None:
         if not self._ready():
             self._idle.sleep(round(timeout * SECOND), self._ready)
         while self._errors:
@@ -217,7 +243,7 @@ class SimulatedConsumer:
         found = self._take(1)
         return found[0] if found else None
 
-    def consume(self, num_messages: int, timeout: float) -> list[SimulatedMessage]:
+    def consume(self, num_messages: int, timeout: float) -> list[SimulatedMessage | SimulatedEnd]:
         assert timeout == 0, "it always waits its full time-out"
         return self._take(num_messages)
 
@@ -295,23 +321,29 @@ class SimulatedConsumer:
             for partition, position in self._positions.items()
         )
 
-    def _take(self, count: int) -> list[SimulatedMessage]:
-        taken: list[Record] = []
-        if self._queue:
-            taken, self._queue = self._queue[:count], self._queue[count:]
+    def _take(self, count: int) -> list[SimulatedMessage | SimulatedEnd]:
+        leftovers, self._queue = self._queue[:count], self._queue[count:]
+        taken: list[SimulatedMessage | SimulatedEnd] = [*map(SimulatedMessage, leftovers)]
         for partition, position in self._positions.items():
             end = self._fetched[partition]
-            if position >= end or partition in self._paused:
+            if partition in self._paused or len(taken) >= count:
                 continue
             log = self._broker.topics[self._topic][partition]
             for record in log.committed(position, end):
                 if len(taken) >= count:
                     break
-                taken.append(record)
+                taken.append(SimulatedMessage(record))
                 self._positions[partition] = record.offset + 1
             else:
                 self._positions[partition] = end
-        return [SimulatedMessage(record) for record in taken]
+                if (
+                    self._tells_ends
+                    and self._told_ends.get(partition) != end
+                    and len(taken) < count
+                ):
+                    self._told_ends[partition] = end
+                    taken.append(SimulatedEnd(self._topic, partition, end))
+        return taken
 
     def _plan_fetch(self) -> None:
         self._process.after(self._random.randint(*FETCH_US), self._fetch)

@@ -49,7 +49,7 @@ SWITCH_INTERVAL_S: Final = 0.001
 """How long one of the two threads may compute while the other wants to. The loop lets go of the
 interpreter at each read and write, hundreds of times a turn, and the Kafka thread decodes and
 encodes for milliseconds: at Python's own 5 ms the loop answered half as many checks under a load
-that both could just bear (seen: 644 against 1,447 in the first two seconds)."""
+that both could just bear (seen once: 644 against 1,447 in the first two seconds)."""
 
 COLLECT_AFTER: Final = (10_000, 20, 1_000)
 """Python's collection thresholds. Gifts form no cycles: what is done with goes at once. A full

@@ -1,14 +1,17 @@
 """Runs what Kubernetes would be told, as far as podman understands it.
 
-Documents go in as Kubernetes takes them, so they may as well be a rendered chart's (a Pod, not what
-makes Pods). They are changed in ways that say nothing about them: the tests' Kafka is on loopback, so
-the Pod gets the host's network, where no port is mapped; and podman 4.3 mounts a Secret's values as
-they are encoded (seen), so each becomes a ConfigMap, and has probes with systemd alone.
+Documents go in as a chart renders them, with a Pod instead of what makes Pods (`first_pod`). They
+are changed in ways that say nothing about them: the tests' Kafka is on loopback, so the Pod gets
+the host's network, where no port is mapped; podman 4.3 mounts a Secret's values as they are
+encoded (seen), so each becomes a ConfigMap; it knows no namespace, so fields of the Pod are
+filled in here; it takes no annotation over 63 characters (seen); and it has probes with systemd
+alone.
 """
 
 import base64
 import copy
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,6 +71,17 @@ def playing(workshop: Workshop, documents: list[Document]) -> Iterator[RunningPo
         workshop.podman("volume", "rm", "--force", *volumes)
 
 
+def first_pod(stateful_set: Document, namespace: str) -> Document:
+    """The Pod that a StatefulSet makes first."""
+    template = stateful_set["spec"]["template"]
+    metadata = {
+        **template["metadata"],
+        "name": f"{stateful_set['metadata']['name']}-0",
+        "namespace": namespace,
+    }
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+
+
 def _names(documents: list[Document], kind: str) -> list[str]:
     return [each["metadata"]["name"] for each in documents if each["kind"] == kind]
 
@@ -81,8 +95,10 @@ def _for_podman(document: Document) -> Document:
         document["kind"] = "ConfigMap"
         document["metadata"]["name"] = _mounted(document["metadata"]["name"])
     if document["kind"] == "Pod":
+        document["metadata"].pop("annotations", None)
         document["spec"]["hostNetwork"] = True
         for container in document["spec"]["containers"]:
+            container["env"] = _filled_in(container.get("env", []), document["metadata"])
             for left_out in ("ports", "startupProbe", "livenessProbe", "readinessProbe"):
                 container.pop(left_out, None)
         for volume in document["spec"].get("volumes", []):
@@ -90,6 +106,19 @@ def _for_podman(document: Document) -> Document:
                 secret = volume.pop("secret")
                 volume["configMap"] = {"name": _mounted(secret.pop("secretName")), **secret}
     return document
+
+
+def _filled_in(environment: list[Document], metadata: Mapping[str, str]) -> list[Document]:
+    """Each variable with its value, as the kubelet makes it of fields and of those before it."""
+    values: dict[str, str] = {}
+    for variable in environment:
+        if "valueFrom" in variable:
+            path = variable["valueFrom"]["fieldRef"]["fieldPath"]
+            value = metadata[path.removeprefix("metadata.")]
+        else:
+            value = re.sub(r"\$\((\w+)\)", lambda found: values[found[1]], variable["value"])
+        values[variable["name"]] = value
+    return [{"name": name, "value": value} for name, value in values.items()]
 
 
 def _mounted(secret: str) -> str:

@@ -1,24 +1,24 @@
-"""The image as a Pod, with a ConfigMap and mounted secrets, against a real Kafka and a simulated API."""
+"""The image as the Pod that the chart renders, against a real Kafka and the simulated API."""
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 import pytest
-import yaml
 
 from consumer.adapters.avro import decode_result, encode_sent
 from consumer.core.metadata import decode_metadata
 from consumer.core.model import GiftSent
 from consumer.demo.kafka_broker import KafkaBroker, free_ports
 from consumer.demo.kafka_security import allow
-from tests.image.pods import Document, RunningPod, playing
+from tests.helm.chart import NAMESPACE, of_kind, only, render
+from tests.image.pods import Document, RunningPod, first_pod, playing
 from tests.image.workshop import IMAGE, Workshop
 from tests.kafka.secured import USERS, needed
 from tests.kafka.topics import TopicNames, committed_offset, committed_values, create, produce
@@ -28,13 +28,12 @@ pytestmark = [pytest.mark.kafka, pytest.mark.timeout(900)]
 APP_ID = 5
 SERVER_SECRET = "topsecret"
 USER = "user4"
-GRACE_S = 30
+REPOSITORY, _, TAG = IMAGE.partition(":")
 STOP_S = 10.0
 """The shutdown budget is a second for answers under way, a commit and leaving; a busy machine."""
 
 WAIT_S = 60.0
 CONFIG = "/etc/giftcheck/giftcheck.yaml"
-SECRETS = "/var/run/secrets/giftcheck"
 GIFTS = 40
 
 
@@ -53,95 +52,62 @@ def simulator() -> Iterator[str]:
 
 
 def documents(broker: KafkaBroker, topics: TopicNames, base_url: str, port: int) -> list[Document]:
-    """What a chart would render: configuration, secrets, and a Pod that is told no secret."""
+    """What the chart renders, its first Pod, and the Secrets that a user has made for it."""
     assert broker.secured is not None
-    name = topics.group_id
+    name = f"pod-{secrets.token_hex(3)}"
     properties = broker.secured.client_properties(USER)
-    del properties["sasl.password"]
-    properties["ssl.ca.location"] = f"{SECRETS}/kafka/ca.crt"
-    configuration = {
+    values = {
+        "fullnameOverride": name,
+        "image": {"repository": REPOSITORY, "tag": TAG, "pullPolicy": "Never"},
         "kafka": {
-            "bootstrap_servers": broker.secured.bootstrap_servers,
-            "group_id": topics.group_id,
-            "properties": properties,
-            "property_files": {"sasl.password": f"{SECRETS}/kafka/password"},
+            "bootstrapServers": broker.secured.bootstrap_servers,
+            "groupId": topics.group_id,
+            "security": {
+                "protocol": properties["security.protocol"],
+                "sasl": {"mechanism": properties["sasl.mechanism"], "existingSecret": USER},
+                "tls": {"caSecret": "ca"},
+            },
         },
         "topics": {
-            "gift_sent": topics.gift_sent,
-            "gift_result": topics.gift_result,
-            "dead_letters": topics.dead_letters,
+            "giftSent": topics.gift_sent,
+            "giftResult": topics.gift_result,
+            "deadLetters": topics.dead_letters,
         },
-        "apps": [
-            {"app_id": APP_ID, "server_secret_file": f"{SECRETS}/apps/{APP_ID}/server-secret"}
-        ],
-        "check": {"base_url": base_url, "timeout": "2s"},
+        "apps": [{"appId": APP_ID, "serverSecret": SERVER_SECRET}],
+        "check": {"baseUrl": base_url, "timeout": "2s"},
         "http": {"host": "127.0.0.1", "port": port},
     }
-    kafka = {"password": USERS[USER], "ca.crt": broker.secured.ca_file.read_text()}
-    mounts = {
-        f"{name}-config": "/etc/giftcheck",
-        f"{name}-app": f"{SECRETS}/apps/{APP_ID}",
-        f"{name}-kafka": f"{SECRETS}/kafka",
-    }
-    container = {
-        "name": "giftcheck",
-        "image": IMAGE,
-        "args": ["run", "--config", CONFIG],
-        "env": [{"name": "GIFTCHECK_KAFKA__INSTANCE_ID", "value": "a"}],
-        "ports": [{"name": "http", "containerPort": port}],
-        "livenessProbe": {"httpGet": {"path": "/livez", "port": "http"}},
-        "securityContext": {
-            "readOnlyRootFilesystem": True,
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-        },
-        "volumeMounts": [
-            {"name": volume, "mountPath": path, "readOnly": True} for volume, path in mounts.items()
-        ],
-    }
+    rendered = render(values=values, release=name)
     return [
-        _document(
-            "ConfigMap",
-            f"{name}-config",
-            {"data": {"giftcheck.yaml": yaml.safe_dump(configuration)}},
-        ),
-        _document("Secret", f"{name}-app", {"stringData": {"server-secret": SERVER_SECRET}}),
-        _document("Secret", f"{name}-kafka", {"stringData": kafka}),
-        _document(
-            "Pod",
-            f"{name}-0",
-            {
-                "spec": {
-                    "terminationGracePeriodSeconds": GRACE_S,
-                    "securityContext": {"runAsNonRoot": True},
-                    "containers": [container],
-                    "volumes": [
-                        {"name": f"{name}-config", "configMap": {"name": f"{name}-config"}},
-                        {"name": f"{name}-app", "secret": {"secretName": f"{name}-app"}},
-                        {"name": f"{name}-kafka", "secret": {"secretName": f"{name}-kafka"}},
-                    ],
-                }
-            },
-        ),
+        *of_kind(rendered, "ConfigMap"),
+        *of_kind(rendered, "Secret"),
+        _secret(USER, {"username": USER, "password": USERS[USER]}),
+        _secret("ca", {"ca.crt": broker.secured.ca_file.read_text()}),
+        first_pod(only(rendered, "StatefulSet"), NAMESPACE),
     ]
 
 
-def _document(kind: str, name: str, rest: dict[str, Any]) -> Document:
-    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, **rest}
+def _secret(name: str, texts: dict[str, str]) -> Document:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name},
+        "stringData": texts,
+    }
 
 
 def test_a_pod_becomes_ready_consumes_and_is_drained(
     workshop: Workshop, secured_broker: KafkaBroker, topics: TopicNames, simulator: str
 ) -> None:
-    """TLS and a password out of mounted files; every gift has its result; SIGTERM is in time.
+    """The chart's own; TLS and a password out of mounted files; every gift has its result.
 
-    The doctor finds nothing wrong from inside, beside the consumer.
+    The doctor finds nothing wrong from inside, beside the consumer, and SIGTERM is in time.
     """
     servers = secured_broker.bootstrap_servers
     create(servers, topics, partitions=2)
-    allow(servers, USER, needed(topics))
     (port,) = free_ports(1)
     told = documents(secured_broker, topics, simulator, port)
+    allow(servers, USER, needed(topics, f"{NAMESPACE}.{told[-1]['metadata']['name']}"))
     with playing(workshop, told) as pod:
         wait_for(lambda: status_of(port, "readyz") == 200, pod)
         now_ms = time.time_ns() // 1_000_000

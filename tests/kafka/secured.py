@@ -18,15 +18,15 @@ USERS = {f"user{number}": PASSWORD for number in range(5)}
 Right = tuple[ResourceType, str, AclOperation]
 
 
-def needed(topics: TopicNames) -> list[Right]:
-    """The four rights that a consumer named "a" needs."""
+def needed(topics: TopicNames, instance: str = "a") -> list[Right]:
+    """The four rights that a consumer of this name needs."""
     topic, group = ResourceType.TOPIC, ResourceType.GROUP
     return [
         (topic, topics.gift_sent, AclOperation.READ),
         (topic, topics.gift_result, AclOperation.WRITE),
         (topic, topics.dead_letters, AclOperation.WRITE),
         (group, topics.group_id, AclOperation.READ),
-        (ResourceType.TRANSACTIONAL_ID, f"{topics.group_id}/a", AclOperation.WRITE),
+        (ResourceType.TRANSACTIONAL_ID, f"{topics.group_id}/{instance}", AclOperation.WRITE),
     ]
 
 

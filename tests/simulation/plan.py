@@ -88,7 +88,10 @@ def draw(seed: int) -> Plan:
         troubles = troubles_of(bad_luck, rules, pods, rooms, faults_end_us)
     steps = any(one.kind == "clock step" for one in troubles)
     slow = any(one.kind in SLOW for one in troubles)
-    quiet_us = faults_end_us + (100 if slow else 45) * SECOND
+    # A room whose first check after a hand-over is lost has all permits unknown, and waits for as
+    # long as those are held (design §5), with nobody else to show that the server is done.
+    held_us = rules.unknown_hold_max_ms * MS + 8 * SECOND
+    quiet_us = faults_end_us + (100 * SECOND if slow else max(45 * SECOND, held_us))
     request_timeout_ms = rules.request_timeout_ms
     # There and back within the request's time-out, as long as all is well.
     api_us = random.choice((10, 80, min(300, 2 * request_timeout_ms // 5))) * MS

@@ -156,5 +156,7 @@ if __name__ == "__main__":
     try:
         fetch_etcd()
         build()
-    except (MissingError, subprocess.SubprocessError) as error:
+    except MissingError as error:
+        print(error, file=sys.stderr)  # the tests skip then, or fail with `CI=true`
+    except subprocess.SubprocessError as error:
         sys.exit(str(error))

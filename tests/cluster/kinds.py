@@ -4,9 +4,10 @@ The kinds' definitions are our own and let everything through: what their fields
 `tests/helm/kubernetes.py`. No operator acts on them.
 """
 
+from contextlib import suppress
 from typing import Final
 
-from tests.cluster.api import Api, Object
+from tests.cluster.api import Api, Object, RefusedError
 from tests.cluster.waiting import wait_for
 
 KINDS: Final = (
@@ -41,11 +42,12 @@ def _served(api: Api) -> set[tuple[str, str]]:
         if group["name"] in ours
         for version in group["versions"]
     ]
-    return {
-        (version, resource["kind"])
-        for version in versions
-        for resource in api.get(f"/apis/{version}")["resources"]
-    }
+    served = set()
+    for version in versions:
+        with suppress(RefusedError):  # a group is listed a moment before it is served
+            resources = api.get(f"/apis/{version}")["resources"]
+            served |= {(version, resource["kind"]) for resource in resources}
+    return served
 
 
 def _definition(group: str, kind: str, versions: tuple[str, ...]) -> Object:

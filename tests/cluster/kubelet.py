@@ -12,7 +12,8 @@ import ssl
 import threading
 import time
 from collections import defaultdict
-from contextlib import suppress
+from collections.abc import Iterable
+from contextlib import closing, suppress
 from http.client import HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,6 +23,8 @@ from tests.cluster.api import Address, Api, Object, RefusedError
 
 NODE: Final = "node"
 BROKEN_TAG: Final = "bad"
+AGAIN_S: Final = 0.1
+"""Between two watches; one that is refused is not asked for in a tight loop."""
 
 
 class Ending(NamedTuple):
@@ -51,7 +54,9 @@ class FakeKubelet:
     def __init__(self, address: Address, certificate: Path) -> None:
         self.endings: defaultdict[str, Ending] = defaultdict(Ending)
         self.history: defaultdict[str, list[Moment]] = defaultdict(list)
+        self._address = address
         self._api = Api(address)
+        self._closing = threading.Event()
         self._watch = address.connect(timeout_s=None)
         self._logs = _log_server(self, certificate)
         self._threads = [
@@ -67,19 +72,17 @@ class FakeKubelet:
             "daemonEndpoints": {"kubeletEndpoint": {"Port": self._logs.server_port}},
         }
         self._api.patch(f"/api/v1/nodes/{NODE}/status", {"status": reached})
-        self._watch.request("GET", "/api/v1/pods?watch=true")
         for thread in self._threads:
             thread.start()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        if self._watch.sock is not None:
-            with suppress(OSError):
-                self._watch.sock.shutdown(socket.SHUT_RDWR)
+        self._closing.set()
         self._logs.shutdown()
-        for thread in self._threads:
-            thread.join()
-        self._watch.close()
+        while any(thread.is_alive() for thread in self._threads):
+            with suppress(OSError, AttributeError):  # there is no socket between two watches
+                self._watch.sock.shutdown(socket.SHUT_RDWR)
+            self._threads[-1].join(AGAIN_S)
         self._logs.server_close()
 
     def set_ready(self, namespace: str, pod: str, *, ready: bool) -> None:
@@ -88,12 +91,25 @@ class FakeKubelet:
         self._tell(own, _running(own, ready=ready))
 
     def _follow(self) -> None:
-        """Until the connection ends."""
-        with suppress(OSError, HTTPException, ValueError):
-            for line in self._watch.getresponse():
-                event = json.loads(line)
-                with suppress(RefusedError):  # it has changed since; the next event tells how
-                    self._act(event["type"], event["object"])
+        """One watch after the other, for the server may end any, each beginning with all pods.
+
+        Of a pod that goes in between no end is noted.
+        """
+        while not self._closing.is_set():
+            self._watch = self._address.connect(timeout_s=None)
+            with suppress(OSError, HTTPException, ValueError), closing(self._watch):
+                self._watch.request("GET", "/api/v1/pods?watch=true")
+                self._heed(self._watch.getresponse())
+            self._closing.wait(AGAIN_S)
+
+    def _heed(self, lines: Iterable[bytes]) -> None:
+        """Act on each event, until there are no more or one says that it is over."""
+        for line in lines:
+            event = json.loads(line)
+            if event.get("type") not in {"ADDED", "MODIFIED", "DELETED"}:
+                return
+            with suppress(RefusedError):  # it has changed since; the next event tells how
+                self._act(event["type"], event["object"])
 
     def _act(self, event: str, pod: Object) -> None:
         status = pod["status"]

@@ -29,7 +29,7 @@ def test_pods_are_named_and_placed_as_static_members_need_it() -> None:
     spec = only(case("minimal"), "StatefulSet")["spec"]
     assert "Parallel" == spec["podManagementPolicy"]
     assert "volumeClaimTemplates" not in spec
-    assert 3 == spec["minReadySeconds"]
+    assert 4 == spec["minReadySeconds"]
     assert {"type": "RollingUpdate"} == spec["updateStrategy"]
     service = only(case("minimal"), "Service")
     assert spec["serviceName"] == service["metadata"]["name"]

@@ -93,7 +93,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
      "kafka.giftSentPartitions: topicManagement.mode job"),
     ("no time to stop", {"terminationGracePeriodSeconds": 24},
      "terminationGracePeriodSeconds: a pod may need 25 s"),
-    ("a hand-over that is not over", {"minReadySeconds": 2}, "minReadySeconds: earlier than"),
+    ("a hand-over that is not over", {"minReadySeconds": 3}, "minReadySeconds: earlier than"),
     ("a probe of two minds", {"livenessProbe": {"exec": {"command": ["true"]}}},
      "livenessProbe: it needs exactly one of httpGet"),
     ("a probe that asks nothing", {"readinessProbe": {"httpGet": None}},

@@ -1,8 +1,8 @@
 """The command line: reads options and configuration, calls, and turns errors into exit codes.
 
-0 done; 1 demo, audit or doctor found something wrong; 2 wrong usage or configuration; 70 only a restart can
-mend it; 71 another process uses this name. What a command needs is imported when it runs, so
-that `--help` is quick and `run` does not load a simulator.
+0 done; 1 demo, audit or doctor found something wrong; 2 wrong usage or configuration; 70 only a
+restart can mend it; 71 another process uses this name. What a command needs is imported when it
+runs, so that `--help` is quick and `run` does not load a simulator.
 """
 
 import asyncio

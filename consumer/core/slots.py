@@ -15,11 +15,11 @@
   half of what is in flight, though not under a quarter of all.
 
 Whoever waits for a slot is looked at when a check ends. Whoever waits for its game is let go when
-one of that game's ends, and joins those who wait for a slot: as many as the game has room for, and another
-after one that was called and has not used it all up, for who is called need not ask any more. So
-while some of a game wait for it, it has a check in flight or one of them waits for a slot. Nothing else is needed: with
-nobody in flight nobody waits, unless the host's breaker leaves no slot, who says itself when there
-is one again.
+one of that game's ends, and joins those who wait for a slot: as many as the game has room for,
+and another after one that was called and has not used it all up, for who is called need not ask
+any more. So while some of a game wait for it, it has a check in flight or one of them waits for a
+slot. Nothing else is needed: with nobody in flight nobody waits, unless the host's breaker leaves
+no slot, who says itself when there is one again.
 """
 
 from collections.abc import Callable

@@ -16,7 +16,7 @@ from tests.cluster import binaries
 from tests.cluster.api import Address, Api, RefusedError
 from tests.cluster.kubelet import FakeKubelet
 from tests.helm import tools
-from tests.helm.chart import HelmError
+from tests.helm.chart import run_tool
 
 READY_S: Final = 30
 """Seen: 3 s; the first start after the build reads 200 MB from the disk."""
@@ -72,18 +72,9 @@ class Kubernetes:
         return self._run(tools.kubectl(), *arguments, stdin=stdin)
 
     def _run(self, tool: Path, *arguments: str, stdin: str) -> str:
-        done = subprocess.run(
-            [tool, *arguments],
-            input=stdin,
-            env=self._environment,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_S,
-            check=False,
+        return run_tool(
+            tool, *arguments, stdin=stdin, timeout_s=COMMAND_S, environment=self._environment
         )
-        if done.returncode != 0:
-            raise HelmError(done.stderr + done.stdout)
-        return done.stdout
 
 
 @contextmanager

@@ -91,14 +91,30 @@ def run_helm(*arguments: str, stdin: str = "") -> str:
     """Helm's standard output.
 
     Raises:
-        HelmError: with its standard error.
+        HelmError: with what it wrote to both.
+    """
+    return run_tool(tools.helm(), *arguments, stdin=stdin, timeout_s=TIMEOUT_S)
+
+
+def run_tool(
+    tool: Path,
+    *arguments: str,
+    stdin: str,
+    timeout_s: float,
+    environment: Mapping[str, str] | None = None,
+) -> str:
+    """The standard output of helm or kubectl; `environment` instead of ours.
+
+    Raises:
+        HelmError: with what it wrote to both.
     """
     done = subprocess.run(
-        [tools.helm(), *arguments],
+        [tool, *arguments],
         input=stdin,
+        env=environment,
         capture_output=True,
         text=True,
-        timeout=TIMEOUT_S,
+        timeout=timeout_s,
         check=False,
     )
     if done.returncode != 0:

@@ -182,6 +182,10 @@ class Window:
         for index, count in counts.items():
             self._enter(index, since_ms or 0, count)
 
+    def has_new_proof(self, now_ms: int) -> bool:
+        """Whether a pending gift has come to deadline + settle since the last `advance`."""
+        return bool(self._proofs) and self._proofs[0][0] <= now_ms
+
     def advance(self, now_ms: int) -> None:
         """Move every gift that has grown past a class border by `now_ms` (inclusive)."""
         while self._borders and (self._borders[0][0] <= now_ms or self._borders[0][2].decided):
@@ -214,7 +218,8 @@ class Window:
     def reaches_at(self, hazard: Hazard, price_ms: float, now_ms: int) -> int | None:
         """When the collected waiting reaches `price_ms` if no gift changes its class until then.
 
-        `advance` must have seen `now_ms`. None: nothing waits.
+        As if those who have grown past a border since the last `advance` had not. None: nothing
+        waits.
         """
         if not self.waiting_count:
             return None
@@ -227,7 +232,7 @@ class Window:
         return now_ms + math.ceil(wait_ms)
 
     def collected(self, hazard: Hazard, now_ms: int) -> float:
-        """The waiting collected by now, in gift-milliseconds; `advance` must have seen `now_ms`."""
+        """The waiting collected by now, in gift-milliseconds, by the classes of `advance`."""
         return self._polynomial(hazard, now_ms)[0]
 
     def _polynomial(self, hazard: Hazard, now_ms: int) -> tuple[float, float, float]:

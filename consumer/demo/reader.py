@@ -7,6 +7,7 @@ it blocks; batches go to the event loop.
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple, Self
 
@@ -28,6 +29,10 @@ _POLL_S: Final = 0.1
 """How long the thread waits for the first result before it looks whether it shall stop."""
 
 _METADATA_S: Final = 10.0
+
+_METADATA_TRIES: Final = 100
+_METADATA_AGAIN_S: Final = 0.1
+"""A topic that is not there is waited for as long, ten seconds."""
 
 
 class VisibleResult(NamedTuple):
@@ -78,12 +83,15 @@ class ResultReader:
         )
 
     def __enter__(self) -> Self:
-        """Take hold of every partition of the topic and begin."""
-        partitions = self._consumer.list_topics(self._topic, _METADATA_S).topics[self._topic]
+        """Take hold of every partition of the topic and begin.
+
+        Raises:
+            KafkaException: there is no such topic.
+        """
         self._consumer.assign(
             [
                 TopicPartition(self._topic, partition, OFFSET_BEGINNING)
-                for partition in partitions.partitions
+                for partition in self._partitions()
             ]
         )
         self._thread.start()
@@ -94,6 +102,18 @@ class ResultReader:
         self._stopping.set()
         self._thread.join()
         self._consumer.close()
+
+    def _partitions(self) -> list[int]:
+        """The topic's partitions, once the broker knows it: not each does as soon as it is made."""
+        tries = 1
+        while True:
+            topic = self._consumer.list_topics(self._topic, _METADATA_S).topics[self._topic]
+            if topic.error is None:
+                return list(topic.partitions)
+            if tries == _METADATA_TRIES:
+                raise KafkaException(topic.error)
+            tries += 1
+            time.sleep(_METADATA_AGAIN_S)
 
     def _run(self) -> None:
         try:

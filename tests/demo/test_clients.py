@@ -1,6 +1,7 @@
 """The demo's own Kafka clients, against the embedded broker."""
 
 import asyncio
+import threading
 from collections.abc import Sequence
 
 import pytest
@@ -72,10 +73,10 @@ class Inbox:
         self.came.set()
 
 
-def reader(broker: EmbeddedBroker, inbox: Inbox) -> ResultReader:
+def reader(broker: EmbeddedBroker, inbox: Inbox, topic: str = "gift-result") -> ResultReader:
     """Return a reader whose clock stands at 42."""
     return ResultReader(
-        "gift-result",
+        topic,
         {"bootstrap.servers": broker.bootstrap_servers, "fetch.wait.max.ms": 10},
         decode=decode_result,
         clock_us=lambda: 42,
@@ -100,6 +101,22 @@ async def test_the_reader_sees_what_was_there_and_what_comes() -> None:
         producer.close()
     assert [VisibleResult(result(0), 42), VisibleResult(result(1), 42)] == inbox.results
     assert sent(1) == inbox.results[1].result.sent
+
+
+async def test_the_reader_waits_for_a_topic_that_its_broker_does_not_know_yet() -> None:
+    """Or it would read no partition of it, and every result would be missing."""
+    inbox = Inbox()
+    with EmbeddedBroker() as broker:
+        producer = Producer({"bootstrap.servers": broker.bootstrap_servers})
+        entering = reader(broker, inbox, "late")
+        made = threading.Timer(0.3, producer.produce, ("late", encode(result(0))))
+        made.start()
+        with entering:
+            made.join()
+            producer.flush()
+            await inbox.came.wait()
+        producer.close()
+    assert [VisibleResult(result(0), 42)] == inbox.results
 
 
 async def test_what_is_no_result_ends_the_reader() -> None:

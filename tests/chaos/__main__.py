@@ -47,6 +47,10 @@ def options() -> tuple[Options, argparse.Namespace]:
         "--every", type=float, nargs=2, default=(2.0, 6.0), metavar="S",
         help="least and most time between faults (2 6)",
     )  # fmt: skip
+    parser.add_argument(
+        "--brokers", type=int, choices=(1, 3), default=3,
+        help="one takes half of what three take of a small machine (3)",
+    )  # fmt: skip
     parser.add_argument("--logs", type=Path, help="where the consumers' logs are left")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     args = parser.parse_args()
@@ -64,6 +68,7 @@ def options() -> tuple[Options, argparse.Namespace]:
             alone_rate=args.alone_rate or args.rate,
             rooms=args.rooms,
             every_s=(least, most),
+            brokers=args.brokers,
         ),
         args,
     )

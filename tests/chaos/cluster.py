@@ -1,4 +1,4 @@
-"""Three brokers in one cluster, each with a listener that clients reach through a proxy alone.
+"""Brokers in one cluster, three or a single one, each with a listener that clients reach through a proxy alone.
 
 Brokers talk to each other past the proxies, and so do those clients that only watch: load,
 reader, audit. Controllers and brokers share their processes, as small clusters do: killing one
@@ -21,7 +21,6 @@ from consumer.demo.kafka_broker import KafkaBroker, Ports, free_ports
 from tests.chaos.proxy import Proxy
 from tests.kafka.topics import TopicNames
 
-BROKERS: Final = 3
 HEAP_MIB: Final = 320
 CALL_S: Final = 30.0
 
@@ -29,10 +28,6 @@ COORDINATOR_PARTITIONS: Final = 4
 """Of `__consumer_offsets` and `__transaction_state`, each: as `KafkaBroker` sets them."""
 
 PROPERTIES: Final = {
-    "offsets.topic.replication.factor": "3",
-    "transaction.state.log.replication.factor": "3",
-    "transaction.state.log.min.isr": "2",
-    "min.insync.replicas": "2",
     "unclean.leader.election.enable": "false",
     # A dead producer's transaction is looked for every second instead of every ten.
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
@@ -57,11 +52,16 @@ class Cluster:
         return ",".join(f"127.0.0.1:{proxy.port}" for proxy in self.proxies)
 
     def create(self, topics: TopicNames, partitions: int) -> None:
-        """Make the three topics, with three replicas of which two are in sync at a write."""
+        """Make the three topics, on every broker; of three replicas two are in sync at a write."""
         admin = AdminClient({"bootstrap.servers": self.bootstrap_servers})
         names = (topics.gift_sent, topics.gift_result, topics.dead_letters)
         new = [
-            NewTopic(name, partitions, BROKERS, config={"min.insync.replicas": "2"})
+            NewTopic(
+                name,
+                partitions,
+                len(self.brokers),
+                config={"min.insync.replicas": _in_sync(len(self.brokers))},
+            )
             for name in names
         ]
         for made in admin.create_topics(new, operation_timeout=CALL_S).values():
@@ -72,7 +72,7 @@ class Cluster:
         admin = AdminClient({"bootstrap.servers": self.bootstrap_servers})
         partitions = admin.list_topics(topic, timeout=CALL_S).topics[topic].partitions
         partition = partitions.get(coordinating_partition(name))
-        if partition is None or not 1 <= partition.leader <= BROKERS:
+        if partition is None or not 1 <= partition.leader <= len(self.brokers):
             return None
         leader: int = partition.leader
         return leader - 1
@@ -90,13 +90,13 @@ def coordinating_partition(name: str) -> int:
 
 
 @asynccontextmanager
-async def open_cluster(seed: int) -> AsyncIterator[Cluster]:
-    """The cluster within an `async with` block.
+async def open_cluster(seed: int, count: int) -> AsyncIterator[Cluster]:
+    """A cluster of so many brokers within an `async with` block.
 
     Raises:
         ConfigurationError: there is no Kafka to be had, or it does not come up.
     """
-    ports = [free_ports(4) for _ in range(BROKERS)]
+    ports = [free_ports(4) for _ in range(count)]
     async with AsyncExitStack() as stack:
         proxies = tuple(
             [
@@ -112,6 +112,7 @@ async def open_cluster(seed: int) -> AsyncIterator[Cluster]:
         brokers = tuple(
             KafkaBroker(
                 properties=PROPERTIES
+                | _replication(count)
                 | _listeners(plain, controller, clients, proxies[number].port)
                 | {"node.id": str(number + 1), "controller.quorum.voters": voters},
                 ports=Ports(plain, secured, controller),
@@ -131,6 +132,19 @@ async def open_cluster(seed: int) -> AsyncIterator[Cluster]:
             if isinstance(result, BaseException):
                 raise result
         yield Cluster(brokers, proxies)
+
+
+def _in_sync(brokers: int) -> str:
+    return str(min(2, brokers))
+
+
+def _replication(brokers: int) -> dict[str, str]:
+    return {
+        "offsets.topic.replication.factor": str(brokers),
+        "transaction.state.log.replication.factor": str(brokers),
+        "transaction.state.log.min.isr": _in_sync(brokers),
+        "min.insync.replicas": _in_sync(brokers),
+    }
 
 
 def _end(broker: KafkaBroker) -> None:

@@ -90,20 +90,26 @@ class Fault(NamedTuple):
 
 
 def plan(
-    seed: int, duration_s: float, every_s: tuple[float, float] = (2.0, 6.0)
+    seed: int,
+    duration_s: float,
+    every_s: tuple[float, float] = (2.0, 6.0),
+    *,
+    brokers: int = BROKERS,
 ) -> tuple[Fault, ...]:
     """The faults of so many seconds."""
-    return tuple(_faults(Random(seed), duration_s, every_s))
+    return tuple(_faults(Random(seed), duration_s, every_s, brokers))
 
 
-def _faults(random: Random, duration_s: float, every_s: tuple[float, float]) -> Iterator[Fault]:
+def _faults(
+    random: Random, duration_s: float, every_s: tuple[float, float], brokers: int
+) -> Iterator[Fault]:
     free_at: dict[str, float] = {}
     at_s = random.uniform(*every_s)
     while at_s < duration_s:
-        possible = [kind for kind in _RULES if _targets(kind, free_at, at_s)]
+        possible = [kind for kind in _RULES if _targets(kind, free_at, at_s, brokers)]
         if possible:
             [kind] = random.choices(possible, [_RULES[kind].weight for kind in possible])
-            target = random.choice(_targets(kind, free_at, at_s))
+            target = random.choice(_targets(kind, free_at, at_s, brokers))
             hold_s = random.uniform(*_RULES[kind].hold_s)
             yield Fault(at_s, kind, target, hold_s, random.random())
             needs = _RULES[kind].needs
@@ -112,10 +118,10 @@ def _faults(random: Random, duration_s: float, every_s: tuple[float, float]) -> 
         at_s += random.uniform(*every_s)
 
 
-def _targets(kind: Kind, free_at: dict[str, float], at_s: float) -> list[int]:
+def _targets(kind: Kind, free_at: dict[str, float], at_s: float, brokers: int) -> list[int]:
     """Whom it could strike now."""
     needs = _RULES[kind].needs
-    count = {"pod": PODS, "link": BROKERS, "broker": BROKERS}.get(needs, 1)
+    count = {"pod": PODS, "link": brokers, "broker": brokers}.get(needs, 1)
     return [
         target
         for target in range(count)

@@ -51,7 +51,7 @@ async def run(options: Options, folder: Path) -> Report:
     say(f"seed {options.seed}")
     async with open_scene(options, folder) as scene:
         injector = Injector(scene)
-        faults = plan(options.seed, options.duration_s, options.every_s)
+        faults = plan(options.seed, options.duration_s, options.every_s, brokers=options.brokers)
         say(f"{len(faults)} faults in {options.duration_s:.0f} s, {options.rate:.0f} gifts/s")
         async with scene.sending(options.rate, "mixed"):
             await asyncio.sleep(WARM_S)

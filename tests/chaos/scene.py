@@ -26,7 +26,7 @@ from consumer.simulator import (
     serve,
 )
 from tests.chaos.cluster import Cluster, open_cluster
-from tests.chaos.plan import PODS
+from tests.chaos.plan import BROKERS, PODS
 from tests.chaos.pods import Pod
 from tests.chaos.proxy import Proxy
 from tests.chaos.waits import Waits
@@ -46,7 +46,8 @@ DAY_MS: Final = 24 * 3_600_000
 class Options:
     """How much chaos: seconds of it, then `alone` rounds of the faults that have a time.
 
-    The first `alone_away` of these have a SIGKILL without return, too.
+    The first `alone_away` of these have a SIGKILL without return, too. With one broker (`brokers`
+    is 1 or 3) nothing is replicated, and while it is away all of Kafka is.
     """
 
     seed: int
@@ -57,6 +58,7 @@ class Options:
     alone_rate: float = 500.0
     rooms: int = 100
     every_s: tuple[float, float] = (2.0, 6.0)
+    brokers: int = BROKERS
 
 
 @dataclass(slots=True)
@@ -158,7 +160,7 @@ async def open_scene(options: Options, folder: Path) -> AsyncIterator[Scene]:
         changed.set()
 
     async with AsyncExitStack() as stack:
-        cluster = await stack.enter_async_context(open_cluster(options.seed))
+        cluster = await stack.enter_async_context(open_cluster(options.seed, options.brokers))
         await asyncio.to_thread(load_coordinators, cluster.bootstrap_servers)
         await asyncio.to_thread(cluster.create, topics, PARTITIONS)
         server = await stack.enter_async_context(serve(simulator))

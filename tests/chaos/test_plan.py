@@ -68,3 +68,11 @@ def test_ten_minutes_hold_every_kind_of_fault_for_most_seeds() -> None:
 def test_a_coordinator_is_found_as_kafka_finds_it(name: str, java_hash: int) -> None:
     """By Java's hash of the name, as `Utils.abs(hashCode) % partitions`."""
     assert java_hash % COORDINATOR_PARTITIONS == coordinating_partition(name)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_single_broker_is_the_only_target_of_what_strikes_one(seed: int) -> None:
+    """Faults of brokers and of their connections are planned for broker 0 alone."""
+    faults = plan(seed, TEN_MINUTES_S, brokers=1)
+    struck = {fault.target for fault in faults if "broker" in fault.kind or "Kafka" in fault.kind}
+    assert {0} == struck

@@ -166,10 +166,15 @@ class ReportGiveUps:
 
 
 class Fault(Enum):
-    """What can be wrong with the whole process or its host; begins and ends visibly."""
+    """What can be wrong with the host, the process or its input; begins and ends visibly.
+
+    INPUT_KEYS: gifts are not keyed by their rooms (design §5). It does not end: two pods may have
+    asked about one room, and how many records are wrong only their counters tell.
+    """
 
     HOST_DOWN = "host_down"
     WALL_CLOCK = "wall_clock"
+    INPUT_KEYS = "input_keys"
 
 
 @dataclass(frozen=True, slots=True)

@@ -235,13 +235,20 @@ class Scheduler:
         self._assignment.note_renewal(partition)
         self._assignment.note_levels(partition)
 
+    def _note_keys(self, partition: Partition, record: GiftRead, what: str) -> None:
+        where = f"partition {partition.partition}, offset {record.offset}"
+        detail = f"{where}, room {record.sent.room_id!r}: {what}; key gift-sent by room_id, murmur2"
+        self._endings.note_first(Fault.INPUT_KEYS, detail)
+
     def _take_in(
         self, partition: Partition, record: GiftRead, now_ms: int, wall_ms: int
     ) -> Window | None:
         """The window of a new gift; None if the record tells of a gift that is still pending."""
         self.tally.gifts_read += 1
-        self.tally.keys_foreign += not record.keyed_by_room
         sent = record.sent
+        if not record.keyed_by_room:
+            self.tally.keys_foreign += 1
+            self._note_keys(partition, record, "the key is not the room id")
         # Plain tuples find what was put there by name, and cost a tenth of making the names.
         room = record.app_id, sent.room_id, sent.mini_game_id
         window = partition.windows.get((partition.partition, *room))
@@ -254,7 +261,9 @@ class Scheduler:
         if window is None:
             key = WindowKey(partition.partition, *room)
             window = partition.windows[key] = Window(key, partition.lease)
-            self.tally.rooms_in_two_partitions += self._dispatcher.open(window, now_ms)
+            if self._dispatcher.open(window, now_ms):
+                self.tally.rooms_in_two_partitions += 1
+                self._note_keys(partition, record, "the room has gifts in another partition, too")
         gift = pending_gift(
             record,
             now_ms=now_ms,

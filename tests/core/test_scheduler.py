@@ -732,8 +732,8 @@ def test_nothing_is_kept_for_what_is_done() -> None:
     assert harness.scheduler.next_wakeup() is None
 
 
-def test_a_key_that_is_not_the_room_and_a_room_in_two_partitions_are_counted() -> None:
-    """One room must have one owner for the limit to hold."""
+def test_wrong_keys_and_a_room_in_two_partitions_are_counted_and_told_once() -> None:
+    """One room must have one owner for the limit to hold; where the first of them is, is said."""
     harness = Harness()
     for partition in (0, 1):
         harness.assign(make_assigned(partition))
@@ -741,6 +741,13 @@ def test_a_key_that_is_not_the_room_and_a_room_in_two_partitions_are_counted() -
     harness.read(make_record(0), partition=1)
     tally = harness.scheduler.tally
     assert (tally.keys_foreign, tally.rooms_in_two_partitions, tally.gifts_read) == (1, 1, 2)
+    detail = (
+        "partition 0, offset 0, room 'room': the key is not the room id; key gift-sent by room_id,"
+        " murmur2"
+    )
+    assert detail == harness.scheduler.status(harness.now_ms).faults["input_keys"]
+    harness.run(1_000)
+    assert [ReportFault(Fault.INPUT_KEYS, detail)] == harness.told
 
 
 def test_answers_that_prove_nothing_are_backed_off_like_errors() -> None:

@@ -4,6 +4,7 @@
     cluster   what is asked of Kafka, in which order, and how nothing that runs is disturbed
     topics    judges topics and brokers' limits; no I/O
     group     who is in the group, and whether its progress can be gone on from
+    sample    the newest gifts: can they be read, and are they keyed by room
     group_rights    what this user may do with the group, in a process of its own
     vendor    one check for each app, about nobody's gift
     findings  levels, findings, report and exit code

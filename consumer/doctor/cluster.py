@@ -23,6 +23,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but
 from consumer.adapters.kafka.client_reports import ClientReports
 from consumer.adapters.kafka.config import KafkaConfig, producer_properties
 from consumer.adapters.kafka.errors import NOT_ALLOWED, error_text, kafka_error
+from consumer.adapters.kafka.ports import Codec
 from consumer.adapters.kafka.startup import (
     REQUEST_S,
     Startup,
@@ -35,6 +36,7 @@ from consumer.clock import Clock
 from consumer.doctor.findings import Finding, Level
 from consumer.doctor.group import ProgressCheck, look_at_members
 from consumer.doctor.group_rights import RightsUnknown, group_rights
+from consumer.doctor.sample import GIFTS, look_at_newest_gifts
 from consumer.doctor.topics import Configs, judge_limits, judge_topics
 from consumer.errors import ConfigurationError, RestartNeeded
 
@@ -59,10 +61,14 @@ _WAY_THERE: Final = (
 
 
 class ClusterCheck:
-    """Everything about Kafka; `config.instance` must be `INSTANCE`."""
+    """Everything about Kafka; `config.instance` must be `INSTANCE`.
 
-    def __init__(self, config: KafkaConfig, clock: Clock) -> None:
+    `codec` reads gifts as the service will; None: its schemas are not right, which others tell.
+    """
+
+    def __init__(self, config: KafkaConfig, codec: Codec | None, clock: Clock) -> None:
         self._config = config
+        self._codec = codec
         self._clock = clock
         self._reports = ClientReports(clock)
         self._reports.quiet = True
@@ -93,6 +99,7 @@ class ClusterCheck:
             ("brokers' limits", lambda: self._limits(admin, brokers)),
             ("transactional id", self._transactional_id),
             ("group", lambda: self._group(admin, topics)),
+            (GIFTS, lambda: self._newest_gifts(admin, topics)),
         )
         for check, step in steps:
             try:
@@ -184,16 +191,42 @@ class ClusterCheck:
                 return
             seen = "READ allowed" if rights else "the brokers do not tell the rights to it"
             yield Finding(check, Level.OK, seen)
-        seen_topics = {topic.name: topic.description for topic in topics if topic.mistake is None}
-        sent = seen_topics.get(self._config.gift_sent)
-        if sent is None or self._config.gift_result not in seen_topics:
+        partitions = self._partitions(topics)
+        if not partitions or not any(
+            topic.name == self._config.gift_result and topic.mistake is None for topic in topics
+        ):
             found = f"needs {self._config.gift_sent} and {self._config.gift_result}"
             yield Finding("group members, progress", Level.SKIP, found)
             return
-        partitions = sorted(one.id for one in sent.partitions)
         yield look_at_members(admin, self._config, len(partitions))
         progress = ProgressCheck(admin, self._config, self._reports, self._clock)
         yield from progress.look(self._startup(STEP_MS), partitions)
+
+    def _newest_gifts(self, admin: AdminClient, topics: list[TopicFound]) -> Iterator[Finding]:
+        partitions = self._partitions(topics)
+        if self._codec is None or not partitions:
+            found = (
+                "needs the schemas" if self._codec is None else f"needs {self._config.gift_sent}"
+            )
+            yield Finding(GIFTS, Level.SKIP, found)
+            return
+        yield from look_at_newest_gifts(
+            admin,
+            self._config,
+            self._reports,
+            partitions,
+            codec=self._codec,
+            clock=self._clock,
+        )
+
+    def _partitions(self, topics: list[TopicFound]) -> list[int]:
+        """Those of gift-sent, if it may be read."""
+        return sorted(
+            one.id
+            for topic in topics
+            if topic.name == self._config.gift_sent and topic.mistake is None and topic.description
+            for one in topic.description.partitions
+        )
 
 
 def _configs(admin: AdminClient, resource: ConfigResource) -> Configs | None:

@@ -44,9 +44,10 @@ def run_doctor(file: Path | None, *, json: bool) -> int:
 def examine(settings: Settings, config: KafkaConfig, clock: Clock) -> Report:
     """Make all checks, Kafka's beside the API's."""
     of_kafka: list[Finding] = []
+    schemas, codec = _schemas(settings)
 
     def ask_kafka() -> None:
-        for finding in ClusterCheck(config, clock).look():
+        for finding in ClusterCheck(config, codec, clock).look():
             of_kafka.append(finding)  # noqa: PERF402  what is found by the end of the wait counts
 
     asking = threading.Thread(target=ask_kafka, daemon=True)
@@ -56,7 +57,7 @@ def examine(settings: Settings, config: KafkaConfig, clock: Clock) -> Report:
     if asking.is_alive():
         late = f"the client does not come back within {KAFKA_S:g} s"
         of_kafka.append(Finding("Kafka", Level.FAIL, late, "see whether the brokers are well"))
-    return Report((_configured(settings), _schemas(settings), *of_kafka, *of_api))
+    return Report((_configured(settings), schemas, *of_kafka, *of_api))
 
 
 def _configured(settings: Settings) -> Finding:
@@ -68,15 +69,16 @@ def _configured(settings: Settings) -> Finding:
     )
 
 
-def _schemas(settings: Settings) -> Finding:
+def _schemas(settings: Settings) -> tuple[Finding, AvroCodec | None]:
+    """What is to be said of the schemas, and what reads gifts by them if they are right."""
     formats = settings.format
     try:
         writers = read_writer_schemas(formats.writer_schemas, formats.schema_ids, None)
-        AvroCodec(frozenset(), writers)
+        codec = AvroCodec(frozenset(app.app_id for app in settings.apps), writers)
     except ConfigurationError as error:
-        return Finding("schemas", Level.FAIL, str(error))
+        return Finding("schemas", Level.FAIL, str(error)), None
     count = len(list(writers.more)) + len(writers.by_id)
-    return Finding("schemas", Level.OK, f"the shipped ones and {count} configured")
+    return Finding("schemas", Level.OK, f"the shipped ones and {count} configured"), codec
 
 
 def _api(settings: Settings, clock: Clock) -> list[Finding]:

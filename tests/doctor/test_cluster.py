@@ -17,12 +17,15 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but
     ResourceType,
 )
 
+from consumer.adapters.avro import AvroCodec, encode_sent
 from consumer.adapters.kafka import KafkaConfig
 from consumer.clock import SystemClock
+from consumer.core.model import GiftSent
 from consumer.demo.kafka_broker import KafkaBroker
 from consumer.demo.kafka_security import allow
 from consumer.doctor.cluster import CONNECT_MS, INSTANCE, ClusterCheck
 from consumer.doctor.findings import Finding, Level
+from tests.core.builders import APP_ID
 from tests.kafka.fake_host import FakeHost, config_for, running
 from tests.kafka.secured import PASSWORD, Right, needed, secured_config
 from tests.kafka.topics import CALL_S, TopicNames, commit_by_tool, create, produce
@@ -34,7 +37,8 @@ Found = dict[str, Finding]
 
 def found(config: KafkaConfig) -> Found:
     """The doctor's findings, by what was looked at, and that none shows the password."""
-    findings = list(ClusterCheck(config, SystemClock()).look())
+    codec = AvroCodec(frozenset({APP_ID}))
+    findings = list(ClusterCheck(config, codec, SystemClock()).look())
     by_check = {finding.check: finding for finding in findings}
     assert len(by_check) == len(findings)
     assert PASSWORD not in str(findings)
@@ -68,6 +72,90 @@ def test_a_good_cluster_passes_before_the_first_start(
     assert findings["progress"].found == "none yet: the group begins at earliest"
     admin = AdminClient({"bootstrap.servers": kafka_broker.bootstrap_servers})
     assert topics.group_id not in [group.id for group in admin.list_groups(timeout=CALL_S)]
+
+
+def gift(number: int, *, app_id: int = APP_ID) -> bytes:
+    """A gift into the room "room"."""
+    return encode_sent(GiftSent("room", "game", f"gift-{number}", 1_700_000_000_000, app_id=app_id))
+
+
+def test_good_gifts_are_read_and_counted(kafka_broker: KafkaBroker, topics: TopicNames) -> None:
+    """Their rooms, too, each in one partition."""
+    config = set_up(kafka_broker, topics)
+    produce(kafka_broker.bootstrap_servers, topics.gift_sent, map(gift, range(3)))
+
+    findings = found(config)
+
+    assert levels(findings) == {}
+    assert findings["newest gifts"].found == "3 read, each a gift"
+    assert findings["their keys"].found == "1 rooms, each in one partition"
+
+
+def test_the_newest_of_a_long_log_are_looked_at(
+    kafka_broker: KafkaBroker, topics: TopicNames
+) -> None:
+    """A thousand of all partitions together; what a producer did long ago is forgiven."""
+    config = set_up(kafka_broker, topics)
+    servers = kafka_broker.bootstrap_servers
+    produce(servers, topics.gift_sent, map(gift, range(100)), key=b"old")
+    produce(servers, topics.gift_sent, map(gift, range(100, 700)))
+
+    findings = found(config)
+
+    assert levels(findings) == {}
+    assert findings["newest gifts"].found == "500 read, each a gift"
+
+
+def test_gifts_with_another_key_are_told(kafka_broker: KafkaBroker, topics: TopicNames) -> None:
+    """How many, the first of them, and what to do."""
+    config = set_up(kafka_broker, topics)
+    servers = kafka_broker.bootstrap_servers
+    produce(servers, topics.gift_sent, [gift(1)])
+    produce(servers, topics.gift_sent, [gift(2), gift(3)], key=b"user")
+
+    findings = found(config)
+
+    assert levels(findings) == {"their keys": Level.WARN}
+    keys = findings["their keys"]
+    assert keys.found == (
+        "2 of 3 have another key than their room, the first at partition 0, offset 1, room 'room'"
+    )
+    assert "key gift-sent by room_id with murmur2" in keys.advice
+
+
+def test_a_room_in_two_partitions_is_told(kafka_broker: KafkaBroker, topics: TopicNames) -> None:
+    """As two producers with different partitioners make it."""
+    config = set_up(kafka_broker, topics)
+    for partition in (0, 1):
+        produce(
+            kafka_broker.bootstrap_servers, topics.gift_sent, [gift(partition)], partition=partition
+        )
+
+    findings = found(config)
+
+    assert levels(findings) == {"their keys": Level.WARN}
+    assert findings["their keys"].found.startswith("a room has gifts in two partitions")
+
+
+def test_what_would_become_a_dead_letter_is_told(
+    kafka_broker: KafkaBroker, topics: TopicNames
+) -> None:
+    """Some: a warning. All: a wrong schema or app, and the service would take nothing."""
+    config = set_up(kafka_broker, topics)
+    servers = kafka_broker.bootstrap_servers
+    produce(servers, topics.gift_sent, [gift(1, app_id=99), b"nonsense"])
+
+    of_strangers = found(config)
+    produce(servers, topics.gift_sent, [gift(2)])
+    of_some = found(config)
+
+    assert levels(of_strangers) == {"newest gifts": Level.FAIL}
+    assert of_strangers["newest gifts"].found == (
+        "2 of 2 would become dead letters, the first at partition 0, offset 0: app_unknown:"
+        " app_id 99 is not configured"
+    )
+    assert levels(of_some) == {"newest gifts": Level.WARN}
+    assert of_some["newest gifts"].found.startswith("2 of 3 would become dead letters")
 
 
 def test_a_running_group_is_seen_and_not_disturbed(
@@ -118,7 +206,8 @@ def test_what_is_missing_is_named(kafka_broker: KafkaBroker, topics: TopicNames)
 
     names = [topics.gift_sent, topics.gift_result, topics.dead_letters]
     assert levels(findings) == {f"topic {name}": Level.FAIL for name in names} | {
-        "group members, progress": Level.SKIP
+        "group members, progress": Level.SKIP,
+        "newest gifts": Level.SKIP,
     }
     assert "create it (giftcheck topics create)" in findings[f"topic {topics.gift_sent}"].found
 
@@ -144,7 +233,7 @@ def test_progress_that_is_not_ours_is_told_as_a_start_would(
 ) -> None:
     """With the way on; where the way on is configured already, as a warning."""
     config = set_up(kafka_broker, topics)
-    produce(kafka_broker.bootstrap_servers, topics.gift_sent, [b"m0"])
+    produce(kafka_broker.bootstrap_servers, topics.gift_sent, [gift(0)])
     commit_by_tool(kafka_broker.bootstrap_servers, topics, 0)
     findings = found(replace(config, on_data_loss=on_loss))  # type: ignore[arg-type]  # as listed
 

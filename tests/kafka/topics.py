@@ -83,9 +83,10 @@ def produce(
     values: Iterable[bytes | None],
     *,
     partition: int = 0,
+    key: bytes = b"room",
     headers: Sequence[tuple[str, bytes | None]] = (),
 ) -> None:
-    """Write one record for each value, all with the key "room"."""
+    """Write one record for each value, all with the same key."""
     producer = Producer(
         {
             "bootstrap.servers": bootstrap_servers,
@@ -103,7 +104,7 @@ def produce(
         producer.produce(
             topic,
             value,
-            key=b"room",
+            key=key,
             partition=partition,
             headers=list(headers),
             on_delivery=delivered,

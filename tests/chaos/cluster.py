@@ -118,6 +118,7 @@ async def open_cluster(seed: int, count: int) -> AsyncIterator[Cluster]:
                 ports=Ports(plain, secured, controller),
                 cluster_id=cluster_id,
                 heap_mib=HEAP_MIB,
+                yields=True,
             )
             for number, (plain, secured, controller, clients) in enumerate(ports)
         )

@@ -1,7 +1,7 @@
 """Several hundred partitions in one process, on a real Kafka (design §4: big maps; §5: the lease)."""
 
 import asyncio
-import itertools
+import math
 from dataclasses import replace
 
 import aiohttp
@@ -16,6 +16,11 @@ pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
 PARTITIONS = 300
 SENDING_MS = 12_000
 
+LOOK_EVERY_S = 0.5
+LOOKS_MAX = 4
+"""A lease is there after a commit, which takes no longer than a result, which takes a check, too: so
+many looks as the slowest results take in this run, but never as many as the 3 s of a lease."""
+
 
 async def unleased(status_url: str, until: asyncio.Event) -> list[set[int]]:
     """The partitions with pending gifts and without a lease, twice a second until told to stop."""
@@ -27,7 +32,7 @@ async def unleased(status_url: str, until: asyncio.Event) -> list[set[int]]:
             assert len(partitions) == PARTITIONS
             pending = [one for one in partitions if one["pending_gifts"]]
             seen.append({one["partition"] for one in pending if not one["lease_left_ms"]})
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(LOOK_EVERY_S)
     return seen
 
 
@@ -55,4 +60,7 @@ async def test_three_hundred_partitions_keep_their_leases(scene: Scene) -> None:
         print(f"{run.report()}, delay {delay_ms}, without a lease {[len(one) for one in seen]}")
         assert (0, 0, 0) == (run.ledger.missing, run.ledger.duplicates, run.ledger.false_verdicts)
     assert len(seen) >= SENDING_MS // 1_000
-    assert [set()] * (len(seen) - 1) == [now & then for now, then in itertools.pairwise(seen)]
+    assert delay_ms.p99 is not None
+    looks = min(LOOKS_MAX, 1 + math.ceil(delay_ms.p99 / 1_000 / LOOK_EVERY_S))
+    for begin in range(len(seen) - looks + 1):
+        assert set.intersection(*seen[begin : begin + looks]) == set(), (begin, looks)

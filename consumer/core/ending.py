@@ -132,11 +132,6 @@ class Endings:
             self._reports.append(ReportFault(fault, detail))
         self.faults[fault] = detail
 
-    def note_first(self, fault: Fault, detail: str) -> None:
-        """The same of a fault that does not end: people are told of its first instance alone."""
-        if self.faults[fault] is None:
-            self.note(fault, detail)
-
     def reports(self) -> list[ReportTrouble | ReportFault]:
         """What people should hear since the last call."""
         reports, self._reports = self._reports, []

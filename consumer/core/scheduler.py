@@ -236,9 +236,12 @@ class Scheduler:
         self._assignment.note_levels(partition)
 
     def _note_keys(self, partition: Partition, record: GiftRead, what: str) -> None:
+        """People are told of the first record alone; all may be wrong, so no other costs a word."""
+        if self._endings.faults[Fault.INPUT_KEYS] is not None:
+            return
         where = f"partition {partition.partition}, offset {record.offset}"
         detail = f"{where}, room {record.sent.room_id!r}: {what}; key gift-sent by room_id, murmur2"
-        self._endings.note_first(Fault.INPUT_KEYS, detail)
+        self._endings.note(Fault.INPUT_KEYS, detail)
 
     def _take_in(
         self, partition: Partition, record: GiftRead, now_ms: int, wall_ms: int

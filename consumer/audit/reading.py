@@ -6,10 +6,9 @@ know its progress.
 
 import threading
 from collections.abc import Iterator, Mapping
-from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from confluent_kafka import (
     Consumer,
@@ -24,7 +23,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 from consumer.adapters.kafka.client_reports import ClientReports
 from consumer.adapters.kafka.config import KafkaConfig, client_properties
 from consumer.adapters.kafka.errors import NOT_ALLOWED, error_text, kafka_error
-from consumer.adapters.kafka.startup import Startup, open_admin, properties_judged
+from consumer.adapters.kafka.startup import Startup, open_admin, properties_judged, result_of
 from consumer.audit.claims import Claim
 from consumer.audit.model import Range
 from consumer.clock import Clock
@@ -161,7 +160,7 @@ class AuditReader:
         asked = self._admin.list_offsets(
             dict.fromkeys(partitions, spec), isolation_level=level, request_timeout=REQUEST_S
         )
-        return {at.partition: _result(future).offset for at, future in asked.items()}
+        return {at.partition: result_of(future, REQUEST_S).offset for at, future in asked.items()}
 
 
 @contextmanager
@@ -250,13 +249,3 @@ def _mistake(topic: str, error: KafkaError) -> GiftcheckError:
     }:
         return ConfigurationError(f"{where} does not exist")
     return RestartNeeded(f"{where}: {error_text(error)}")
-
-
-def _result(future: Any) -> Any:
-    """A future's result within the request's time and a bit."""
-    try:
-        return future.result(REQUEST_S + 1)
-    except FutureTimeout as late:
-        raise KafkaException(
-            KafkaError(KafkaError._TIMED_OUT, "no answer in time")  # noqa: SLF001
-        ) from late

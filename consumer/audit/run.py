@@ -19,6 +19,7 @@ from confluent_kafka import Message
 
 from consumer.adapters.avro import AvroCodec, decode_result
 from consumer.adapters.kafka.config import KafkaConfig
+from consumer.adapters.kafka.intake import decoded
 from consumer.audit.bounds import Bound, audited
 from consumer.audit.claims import Claim
 from consumer.audit.judgement import Audit
@@ -190,14 +191,7 @@ def _feed_letter(
 def _feed_sent(
     audit: Audit, codec: AvroCodec, message: Message, partition: int, offset: int
 ) -> None:
-    record = codec.decode(
-        offset=offset,
-        timestamp_ms=message.timestamp()[1],
-        key=message.key(),
-        value=message.value(),
-        headers=(),
-    )
-    audit.sent(partition, record)
+    audit.sent(partition, decoded(codec, message, offset))
 
 
 def _silent(topic: str, done: int, total: int) -> None:

@@ -22,6 +22,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 
 from consumer.adapters.avro import AvroCodec, encode_sent
 from consumer.adapters.check_api import CheckApi
+from consumer.adapters.kafka.intake import decoded
 from consumer.app import collect_seldom
 from consumer.clock import SystemClock
 from consumer.core.learning import LearnedHazards
@@ -180,13 +181,7 @@ def read_and_decode(servers: str, topics: TopicNames, costs: Costs) -> None:
             messages = [] if first is None else [first, *reader.consume(2_000, 0)]
         with costs.of("Avro: decode"):
             for message in messages:
-                codec.decode(
-                    offset=message.offset() or 0,
-                    timestamp_ms=message.timestamp()[1],
-                    key=message.key(),
-                    value=message.value(),
-                    headers=(),
-                )
+                decoded(codec, message, message.offset() or 0)
         count += len(messages)
     reader.close()
 

@@ -13,6 +13,7 @@ from typing import Final
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from consumer.adapters.avro import AvroCodec
+from consumer.adapters.kafka.intake import decoded
 from consumer.core.model import GiftRead, GiftResult, Status
 from tests.bench.api import APP_ID
 
@@ -63,13 +64,7 @@ def _transaction(consumer: Consumer, producer: Producer, codec: AvroCodec, topic
             topic_name, partition, offset = message.topic(), message.partition(), message.offset()
             if message.error() is not None or offset is None or partition is None:
                 continue
-            record = codec.decode(
-                offset=offset,
-                timestamp_ms=message.timestamp()[1],
-                key=message.key(),
-                value=message.value(),
-                headers=(),
-            )
+            record = decoded(codec, message, offset)
             assert isinstance(record, GiftRead)
             assert topic_name is not None
             producer.produce(topic, codec.encode(_result(record, partition)), key=message.key())

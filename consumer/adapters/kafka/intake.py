@@ -46,24 +46,28 @@ class Intake:
                 owned.read_until_wall_ms = timestamp_ms
             records = batches.setdefault(partition, [])
             if not owned.is_answered(offset):
-                records.append(self._decode(message, offset, timestamp_ms))
+                records.append(decoded(self._codec, message, offset, _headers(message)))
         self.records_count += sum(map(len, batches.values()))
         return [self._batch(self._owned[number], records) for number, records in batches.items()]
-
-    def _decode(self, message: Message, offset: int, timestamp_ms: int) -> GiftRead | RecordRefused:
-        return self._codec.decode(
-            offset=offset,
-            timestamp_ms=timestamp_ms,
-            key=message.key(),
-            value=message.value(),
-            headers=_headers(message),
-        )
 
     def _batch(self, owned: OwnedPartition, records: list[GiftRead | RecordRefused]) -> RecordsRead:
         unread_count = self._unread_count(owned) or 0
         return RecordsRead(
             owned.partition, owned.epoch, tuple(records), owned.next_offset, unread_count
         )
+
+
+def decoded(
+    codec: Codec, message: Message, offset: int, headers: Headers = ()
+) -> GiftRead | RecordRefused:
+    """A message of gift-sent; `headers` are those from which its result may take some."""
+    return codec.decode(
+        offset=offset,
+        timestamp_ms=message.timestamp()[1],
+        key=message.key(),
+        value=message.value(),
+        headers=headers,
+    )
 
 
 def _headers(message: Message) -> Headers:

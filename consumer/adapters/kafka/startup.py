@@ -276,14 +276,14 @@ def properties_judged(config: KafkaConfig) -> Iterator[None]:
         raise ConfigurationError(f"{key}: {words}") from None
 
 
-def result_of(future: Any) -> Any:
+def result_of(future: Any, request_s: float = REQUEST_S) -> Any:
     """An admin client's answer within the request's time and a bit.
 
     Raises:
         KafkaException: what it failed with, or that there was none in time.
     """
     try:
-        return future.result(REQUEST_S + 1)
+        return future.result(request_s + 1)
     except FutureTimeout as error:
         raise KafkaException(_timed_out()) from error
 

@@ -18,6 +18,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but not marked so
     AdminClient,
     ConfigResource,
+    TopicDescription,
 )
 
 from consumer.adapters.kafka.client_reports import ClientReports
@@ -99,7 +100,7 @@ class ClusterCheck:
             ("brokers' limits", lambda: self._limits(admin, brokers)),
             ("transactional id", self._transactional_id),
             ("group", lambda: self._group(admin, topics)),
-            (GIFTS, lambda: self._newest_gifts(admin, topics)),
+            (GIFTS, lambda: self._newest_gifts(topics)),
         )
         for check, step in steps:
             try:
@@ -191,42 +192,29 @@ class ClusterCheck:
                 return
             seen = "READ allowed" if rights else "the brokers do not tell the rights to it"
             yield Finding(check, Level.OK, seen)
-        partitions = self._partitions(topics)
-        if not partitions or not any(
-            topic.name == self._config.gift_result and topic.mistake is None for topic in topics
-        ):
+        seen_topics = _described(topics)
+        sent = seen_topics.get(self._config.gift_sent)
+        if sent is None or self._config.gift_result not in seen_topics:
             found = f"needs {self._config.gift_sent} and {self._config.gift_result}"
             yield Finding("group members, progress", Level.SKIP, found)
             return
+        partitions = sorted(one.id for one in sent.partitions)
         yield look_at_members(admin, self._config, len(partitions))
         progress = ProgressCheck(admin, self._config, self._reports, self._clock)
         yield from progress.look(self._startup(STEP_MS), partitions)
 
-    def _newest_gifts(self, admin: AdminClient, topics: list[TopicFound]) -> Iterator[Finding]:
-        partitions = self._partitions(topics)
-        if self._codec is None or not partitions:
-            found = (
-                "needs the schemas" if self._codec is None else f"needs {self._config.gift_sent}"
-            )
-            yield Finding(GIFTS, Level.SKIP, found)
-            return
-        yield from look_at_newest_gifts(
-            admin,
-            self._config,
-            self._reports,
-            partitions,
-            codec=self._codec,
-            clock=self._clock,
-        )
+    def _newest_gifts(self, topics: list[TopicFound]) -> Iterator[Finding]:
+        if self._codec is None:
+            yield Finding(GIFTS, Level.SKIP, "needs the schemas")
+        elif self._config.gift_sent not in _described(topics):
+            yield Finding(GIFTS, Level.SKIP, f"needs {self._config.gift_sent}")
+        else:
+            yield from look_at_newest_gifts(self._config, self._codec, self._clock)
 
-    def _partitions(self, topics: list[TopicFound]) -> list[int]:
-        """Those of gift-sent, if it may be read."""
-        return sorted(
-            one.id
-            for topic in topics
-            if topic.name == self._config.gift_sent and topic.mistake is None and topic.description
-            for one in topic.description.partitions
-        )
+
+def _described(topics: list[TopicFound]) -> dict[str, TopicDescription | None]:
+    """Those that are there and may be used as configured, by name."""
+    return {topic.name: topic.description for topic in topics if topic.mistake is None}
 
 
 def _configs(admin: AdminClient, resource: ConfigResource) -> Configs | None:

@@ -1,21 +1,17 @@
 """The newest gifts: whether they can be read, and whether they are keyed by their rooms (design §5).
 
 Both the service tells only when it meets them, one dead letter and one counter at a time; what a
-platform sends with the wrong schema, app or key a sample tells before the start. It is read like any
-log, with no group and no commit.
+platform sends with the wrong schema, app or key a sample tells before the start. It is read as the
+audit reads: no group is joined and nothing committed.
 """
 
 from collections.abc import Iterator
-from contextlib import closing
 from typing import Final, NamedTuple
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # public
-
-from consumer.adapters.kafka.client_reports import ClientReports
-from consumer.adapters.kafka.config import KafkaConfig, client_properties
+from consumer.adapters.kafka.config import KafkaConfig
+from consumer.adapters.kafka.intake import decoded
 from consumer.adapters.kafka.ports import Codec
-from consumer.adapters.kafka.startup import REQUEST_S, properties_judged, result_of
+from consumer.audit.reading import AuditReader, open_reader
 from consumer.clock import Clock
 from consumer.core.model import GiftRead, RecordRefused
 from consumer.doctor.findings import Finding, Level
@@ -25,12 +21,10 @@ RECORDS_MAX: Final = 1_000
 one gift in a hundred is missed by one sample in 20,000."""
 
 READ_MS: Final = 3_000
-"""For so long they are awaited: a transaction left open holds back what comes after it."""
+"""For so long they are awaited: a sample needs no more than what comes at once."""
 
 GIFTS: Final = "newest gifts"
 KEYS: Final = "their keys"
-
-_LATEST: Final[OffsetSpec] = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
 _KEY_BY_ROOM: Final = (
     "key gift-sent by room_id with murmur2 (librdkafka: partitioner=murmur2_random) in every"
@@ -45,35 +39,15 @@ class Sampled(NamedTuple):
     record: GiftRead | RecordRefused
 
 
-def look_at_newest_gifts(
-    admin: AdminClient,
-    config: KafkaConfig,
-    reports: ClientReports,
-    partitions: list[int],
-    *,
-    codec: Codec,
-    clock: Clock,
-) -> Iterator[Finding]:
+def look_at_newest_gifts(config: KafkaConfig, codec: Codec, clock: Clock) -> Iterator[Finding]:
     """Two findings about the newest records of gift-sent.
 
     Raises:
-        KafkaException: it cannot be read.
+        ConfigurationError: the topic is missing, or the right to read it.
+        RestartNeeded: the brokers do not answer.
     """
-    with properties_judged(config):
-        consumer = Consumer(
-            {
-                **client_properties(config, reports.on_error),
-                "group.id": config.group_id,  # asked for by the client; nothing joins or commits
-                "isolation.level": "read_committed",
-                "enable.auto.commit": False,
-                "enable.partition.eof": True,
-                "auto.offset.reset": "earliest",  # where retention was quicker than we are
-            },
-            logger=reports.logger,
-        )
-    with closing(consumer):
-        consumer.assign(_begins(admin, config.gift_sent, partitions))
-        sample = [_decoded(codec, message) for message in _read(consumer, clock, len(partitions))]
+    with open_reader(config, clock) as reader:
+        sample = list(_newest(reader, config.gift_sent, codec, clock))
     yield from judge_sample(sample)
 
 
@@ -128,45 +102,19 @@ def _told(sampled: Sampled) -> str:
     return f"{where}, room {record.sent.room_id!r}"
 
 
-def _begins(admin: AdminClient, topic: str, partitions: list[int]) -> list[TopicPartition]:
-    """Each partition's share of the sample before its end."""
-    share = max(1, RECORDS_MAX // len(partitions))
-    asked = {TopicPartition(topic, number): _LATEST for number in partitions}
-    answers = admin.list_offsets(asked, request_timeout=REQUEST_S)
-    return [
-        TopicPartition(topic, at.partition, max(0, result_of(answer).offset - share))
-        for at, answer in answers.items()
-    ]
-
-
-def _read(consumer: Consumer, clock: Clock, partitions_count: int) -> Iterator[Message]:
-    """What there is, until every partition has ended once or the time is over."""
+def _newest(reader: AuditReader, topic: str, codec: Codec, clock: Clock) -> Iterator[Sampled]:
+    """Each partition's share of the sample, or what of it has come when the time is over."""
+    log = reader.log(topic, to_the_end=False)
+    share = max(1, RECORDS_MAX // len(log))
+    newest = {
+        number: each._replace(begin=max(each.begin, each.end - share))
+        for number, each in log.items()
+    }
     until_ms = clock.now_ms() + READ_MS
-    ended: set[int | None] = set()
-    count = 0
-    while len(ended) < partitions_count and count < RECORDS_MAX + partitions_count:
-        left_ms = until_ms - clock.now_ms()
-        message = consumer.poll(left_ms / 1_000) if left_ms > 0 else None
-        if message is None:
+    for messages in reader.read(topic, newest):
+        for message in messages:
+            partition, offset = message.partition(), message.offset()
+            if partition is not None and offset is not None:
+                yield Sampled(partition, decoded(codec, message, offset))
+        if clock.now_ms() >= until_ms:
             return
-        error = message.error()
-        if error is None:
-            count += 1
-            yield message
-        elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  a constant
-            ended.add(message.partition())
-        elif not error.retriable():
-            raise KafkaException(error)
-
-
-def _decoded(codec: Codec, message: Message) -> Sampled:
-    partition, offset = message.partition(), message.offset()
-    assert partition is not None and offset is not None  # noqa: S101, PT018  a record has both
-    record = codec.decode(
-        offset=offset,
-        timestamp_ms=message.timestamp()[1],
-        key=message.key(),
-        value=message.value(),
-        headers=(),
-    )
-    return Sampled(partition, record)

@@ -1,4 +1,4 @@
-"""Brokers in one cluster, three or a single one, each with a listener that clients reach through a proxy alone.
+"""One cluster of three brokers, or a single one, that clients reach through proxies alone.
 
 Brokers talk to each other past the proxies, and so do those clients that only watch: load,
 reader, audit. Controllers and brokers share their processes, as small clusters do: killing one

@@ -5,6 +5,8 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+from tests.listening import Listener
+
 Behaviour = Callable[["RawServer", asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -31,32 +33,15 @@ async def raw_server(
 ) -> AsyncIterator[RawServer]:
     """Let `behave` handle each connection; at the end those still open are dropped."""
     server = RawServer()
-    tasks: set[asyncio.Task[None]] = set()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         server.connections += 1
-        try:
-            await behave(server, reader, writer)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
+        await behave(server, reader, writer)
 
-    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.get_running_loop().create_task(handle(reader, writer))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-
-    listener = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
-    scheme = "https" if tls else "http"
-    server.base_url = f"{scheme}://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
-    try:
+    async with Listener(handle, tls=tls) as listener:
+        scheme = "https" if tls else "http"
+        server.base_url = f"{scheme}://127.0.0.1:{listener.port}"
         yield server
-    finally:
-        listener.close()
-        for task in tuple(tasks):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def saying(*answers: bytes, then_close: bool = True) -> Behaviour:

@@ -8,6 +8,7 @@ import pytest
 import uvloop
 
 from tests.chaos.proxy import Proxy
+from tests.listening import Listener
 
 SECONDS = 5.0
 
@@ -17,20 +18,12 @@ async def echo() -> AsyncIterator[int]:
     """A server that says everything back; its port."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while data := await reader.read(65_536):
-                writer.write(data)
-                await writer.drain()
-        except OSError:
-            pass
-        finally:
-            writer.close()
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
+    async with Listener(serve) as listener:
+        yield listener.port
 
 
 class Client:

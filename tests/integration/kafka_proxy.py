@@ -5,10 +5,11 @@ frames they are (length, then API key), answers are passed on as bytes.
 """
 
 import asyncio
-from asyncio import IncompleteReadError, StreamReader, StreamWriter
+from asyncio import StreamReader, StreamWriter
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Final, Self
+
+from tests.listening import Listener
 
 TXN_OFFSET_COMMIT: Final = 28
 """The API key of the request that sends a transaction's offsets to the group's coordinator."""
@@ -21,21 +22,17 @@ class KafkaProxy:
     """Listens at `port` on loopback within an `async with` block."""
 
     def __init__(self, port: int, broker: str) -> None:
-        self._port = port
+        self._listener = Listener(self._serve, port=port)
         self._broker = broker
         self._awaited: tuple[int, Act] | None = None
         self._acted = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
+        await self._listener.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._listener.__aexit__()
 
     async def act_at(self, api_key: int, act: Act) -> None:
         """Do this at the next such request of any client; returns when it is done."""
@@ -46,24 +43,17 @@ class KafkaProxy:
     def cut(self, client: StreamWriter) -> None:
         """Break this one connection and refuse new ones; the others live on."""
         client.transport.abort()
-        self._server.close()
-
-    def _accept(self, reader: StreamReader, writer: StreamWriter) -> None:
-        task = asyncio.create_task(self._serve(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._listener.close()
 
     async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
         host, port = self._broker.split(":")
         broker_reader, broker_writer = await asyncio.open_connection(host, int(port))
         try:
-            with suppress(OSError, IncompleteReadError):
-                await asyncio.gather(
-                    self._pass_requests(reader, broker_writer, writer),
-                    _pass_answers(broker_reader, writer),
-                )
+            await asyncio.gather(
+                self._pass_requests(reader, broker_writer, writer),
+                _pass_answers(broker_reader, writer),
+            )
         finally:
-            writer.close()
             broker_writer.close()
 
     async def _pass_requests(

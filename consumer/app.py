@@ -11,7 +11,6 @@ watchdog, because the client's time-outs are hints (a call given 8 s was seen to
 
 import asyncio
 import faulthandler
-import gc
 import os
 import random
 import secrets
@@ -34,6 +33,7 @@ from consumer.core.learning import LearnedHazards
 from consumer.core.model import CheckRules
 from consumer.core.scheduler import Scheduler
 from consumer.errors import ConfigurationError, GiftcheckError
+from consumer.garbage import collect_seldom
 from consumer.health import Health
 from consumer.logs import configure_logs
 from consumer.runner import Runner
@@ -51,11 +51,6 @@ interpreter at each read and write, hundreds of times a turn, and the Kafka thre
 encodes for milliseconds: at Python's own 5 ms the loop answered half as many checks under a load
 that both could just bear (seen once: 644 against 1,447 in the first two seconds)."""
 
-COLLECT_AFTER: Final = (10_000, 20, 1_000)
-"""Python's collection thresholds. Gifts form no cycles: what is done with goes at once. A full
-collection walks through all that are pending: with 300,000 it stopped everything for 0.27 s, and
-taking them in met eleven (seen; none with these, and 0.02 s for the longest other one)."""
-
 log = structlog.get_logger()
 
 
@@ -67,7 +62,7 @@ def run(settings: Settings, *, embedded_broker: bool = False) -> int:
     """
     configure_logs(settings.log)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    collect_seldom()
+    collect_seldom()  # again: the start has imported and configured
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
         try:
             loop.run(_consume(settings, SystemClock(), embedded_broker=embedded_broker))
@@ -79,13 +74,6 @@ def run(settings: Settings, *, embedded_broker: bool = False) -> int:
             # The Kafka thread still runs; only this ends it without a commit.
             os._exit(GiftcheckError.exit_code)
     return 0
-
-
-def collect_seldom() -> None:
-    """Look for garbage less often, and never among what the start has made."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECT_AFTER)
 
 
 def check_rules(settings: Settings) -> CheckRules:

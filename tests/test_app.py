@@ -13,15 +13,14 @@ import yaml
 
 from consumer.adapters.kafka import KafkaConfig
 from consumer.app import (
-    COLLECT_AFTER,
     check_rules,
-    collect_seldom,
     instance_name,
     kafka_config,
     run,
 )
 from consumer.core.model import CheckRules
 from consumer.errors import ConfigurationError
+from consumer.garbage import COLLECT_AFTER, collect_seldom
 from consumer.settings import Settings, load_settings
 
 SECRET = "topsecret"

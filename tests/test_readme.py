@@ -1,17 +1,16 @@
 """README and code say the same: the table of settings, the smallest configuration, the words."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, get_args
 
 import pytest
 import yaml
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from consumer.core.model import Status
-from consumer.settings import AppSettings, Settings, load_settings, parse_duration_ms
+from consumer.settings import Settings, load_settings, parse_duration_ms
+from tests.settings_keys import Key, keys
 
 README: Final = Path(__file__).parent.parent / "README.md"
 BEGIN: Final = re.compile(r"<!-- settings: begin[^>]*-->\n")
@@ -38,29 +37,23 @@ def shown_default(field: FieldInfo) -> str:
     return f"`{text}`"
 
 
-def rows(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """A line for each key, in the order of the code."""
-    for name, field in model.model_fields.items():
-        if field.annotation == tuple[AppSettings, ...]:
-            yield from rows(AppSettings, f"{prefix}{name}[].")
-        elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from rows(field.annotation, f"{prefix}{name}.")
-        else:
-            meaning = " ".join((field.description or "UNDOCUMENTED").split()).replace("|", "\\|")
-            yield f"| `{prefix}{name}` | {shown_default(field)} | {meaning}{allowed(field)} |"
+def row(key: Key) -> str:
+    """The line for a key."""
+    meaning = (key.meaning or "UNDOCUMENTED").replace("|", "\\|")
+    return f"| `{key.name}` | {shown_default(key.field)} | {meaning}{allowed(key)} |"
 
 
-def allowed(field: FieldInfo) -> str:
+def allowed(key: Key) -> str:
     """The words a key may have, where the meaning does not say them."""
-    words = [word for word in get_args(field.annotation) if isinstance(word, str)]
-    named = all(f"`{word}`" in (field.description or "") for word in words)
+    words = [word for word in get_args(key.field.annotation) if isinstance(word, str)]
+    named = all(f"`{word}`" in key.meaning for word in words)
     return "" if named else f" One of {', '.join(f'`{word}`' for word in words)}."
 
 
 def settings_table() -> str:
     """The table as README must hold it."""
     head = ["| key | default | meaning |", "|---|---|---|"]
-    return "\n".join([*head, *rows(Settings)]) + "\n"
+    return "\n".join([*head, *map(row, keys())]) + "\n"
 
 
 def section(text: str, title: str) -> str:
@@ -86,7 +79,7 @@ def test_the_table_of_settings_is_that_of_the_code(readme: str) -> None:
 
 def test_every_setting_is_documented() -> None:
     """A key without a text under it cannot be understood from README."""
-    assert [] == [row for row in rows(Settings) if "UNDOCUMENTED" in row]
+    assert [] == [key.name for key in keys() if not key.meaning]
 
 
 @pytest.mark.parametrize(
@@ -119,8 +112,8 @@ def test_every_status_is_explained(readme: str) -> None:
 
 def test_every_key_that_readme_names_exists(readme: str) -> None:
     """Prose and table speak of the same keys: a renamed one is found here."""
-    keys = {row.split("`")[1] for row in rows(Settings)}
+    names = {key.name for key in keys()}
     groups = "|".join(Settings.model_fields)
     named = set(re.findall(rf"`((?:{groups})\.\w+)`", readme))
-    assert named - keys == set()
+    assert named - names == set()
     assert "check.request_price" in named

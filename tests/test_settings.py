@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from consumer.core.model import CheckRules
 from consumer.errors import ConfigurationError
-from consumer.settings import AppSettings, Settings, load_settings, parse_duration_ms
+from consumer.settings import Settings, load_settings, parse_duration_ms
 
 SECRET = "topsecret"
 MINIMAL: dict[str, object] = {
@@ -462,20 +462,3 @@ def test_an_empty_file_lacks_what_is_required(file: Path) -> None:
     with pytest.raises(ConfigurationError) as refused:
         load_settings(file)
     assert str(refused.value).splitlines() == ["kafka: is required", "apps: is required"]
-
-
-def test_every_key_is_described() -> None:
-    """The description is what the configuration table is made of."""
-    groups: list[type[BaseModel]] = [AppSettings]
-    groups += [
-        field.annotation
-        for field in Settings.model_fields.values()
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
-    ]
-    silent = [
-        f"{group.__name__}.{name}"
-        for group in groups
-        for name, field in group.model_fields.items()
-        if not field.description
-    ]
-    assert silent == []

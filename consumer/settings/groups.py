@@ -38,9 +38,8 @@ SESSION_TIMEOUT_MS: Final = 10_000
 
 
 class _Group(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True
-    )
+    # Not `use_attribute_docstrings`: it parses this file's source at each start.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class KafkaSettings(_Group):
@@ -287,7 +286,6 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         extra="forbid",
         frozen=True,
-        use_attribute_docstrings=True,
         hide_input_in_errors=True,
         env_prefix=ENVIRONMENT_PREFIX,
         env_nested_delimiter="__",

@@ -9,8 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from consumer.app import collect_seldom
 from consumer.demo.kafka_broker import KafkaBroker
+from consumer.garbage import collect_seldom
 from tests.bench.run import Bench, drain, fill, hold, watched
 from tests.conftest import load_coordinators
 from tests.kafka.topics import TopicNames, create

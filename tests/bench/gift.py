@@ -23,7 +23,6 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 from consumer.adapters.avro import AvroCodec, encode_sent
 from consumer.adapters.check_api import CheckApi
 from consumer.adapters.kafka.intake import decoded
-from consumer.app import collect_seldom
 from consumer.clock import SystemClock
 from consumer.core.learning import LearnedHazards
 from consumer.core.messages import (
@@ -37,6 +36,7 @@ from consumer.core.model import Answer, Check, CheckRules, Entry, GiftRead, Gift
 from consumer.core.scheduler import Scheduler
 from consumer.demo.kafka_broker import KafkaBroker
 from consumer.demo.load import gift_of, planned_gifts
+from consumer.garbage import collect_seldom
 from consumer.simulator import Truth
 from tests.bench.api import APP_ID, SECRET, TRUTH
 from tests.conftest import load_coordinators

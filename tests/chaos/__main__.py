@@ -13,7 +13,7 @@ from random import SystemRandom
 
 import uvloop
 
-from consumer.app import collect_seldom
+from consumer.garbage import collect_seldom
 from tests.chaos.run import run
 from tests.chaos.scene import Options
 

@@ -3,13 +3,12 @@
 import base64
 import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 import yaml
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from consumer.app import kafka_config
@@ -26,6 +25,7 @@ from tests.helm.chart import (
     pod_specs,
     render,
 )
+from tests.settings_keys import keys
 
 SECRETS = "/var/run/secrets/giftcheck"
 FILE = "/etc/giftcheck/giftcheck.yaml"
@@ -68,18 +68,7 @@ def camel_case(name: str) -> str:
     return re.sub(r"_(\w)", lambda found: found[1].upper(), name)
 
 
-def settings(
-    model: type[BaseModel] = Settings, prefix: str = ""
-) -> Iterator[tuple[str, FieldInfo]]:
-    """Every setting but those of apps, by its key."""
-    for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from settings(field.annotation, f"{prefix}{name}.")
-        elif field.annotation != tuple[AppSettings, ...]:
-            yield f"{prefix}{name}", field
-
-
-KEYS = dict(settings())
+KEYS = {key.name: key.field for key in keys() if not key.name.startswith("apps[]")}
 
 
 def at(tree: Any, key: str) -> Any:

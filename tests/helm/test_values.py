@@ -15,6 +15,7 @@ from consumer.settings import Settings
 from tests.helm.chart import CHART, CI, HelmError, rendered_text, run_helm
 from tests.helm.test_configuration import BY_THE_POD, KEYS, camel_case
 from tests.helm.values import VALUES, Value, documented_values, table
+from tests.settings_keys import keys
 
 README: Final = CHART / "README.md"
 BEGIN: Final = re.compile(r"<!-- values: begin[^>]*-->\n")
@@ -46,7 +47,7 @@ def test_a_setting_means_what_the_application_says(key: str) -> None:
     group, name = key.split(".")
     meanings = {value.key: value.meaning for value in documented_values()}
     here = meanings[f"{group}.{camel_case(name)}"]
-    text = " ".join((KEYS[key].description or "").split())
+    [text] = [each.meaning for each in keys() if each.name == key]
     expected = NOT_ITS_OWN.get(f"{group}.{camel_case(name)}", text.removesuffix("."))
     assert here.startswith(expected), here
 

@@ -13,7 +13,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from tests.simulation.hub import MS, SECOND, Process
 from tests.simulation.kafka.broker import Broker
 from tests.simulation.kafka.calls import Calls
-from tests.simulation.kafka.consumer import GroupMetadata, Idle
+from tests.simulation.kafka.consumer import GroupMetadata, Idle, describe
 from tests.simulation.kafka.errors import abortable, fatal, plain
 from tests.simulation.kafka.log import Headers, Owner
 
@@ -76,6 +76,13 @@ class SimulatedProducer:
             lambda: transactions.init(self._name, self._timeout_us),
             timeout,
         )
+
+    def list_topics(self, topic: str, timeout: float) -> Any:
+        try:
+            return self._call("topics", "data", lambda: describe(self._broker, topic), timeout)
+        except KafkaException:
+            self._calls.drop("topics")
+            raise
 
     def begin_transaction(self) -> None:
         self._refuse_after_fatal()

@@ -28,8 +28,9 @@ CLOCKS_AND_WINDOW_MS: Final = 2_000
 class Lease:
     """One partition's permission to check, from `opens_ms` (inclusive) to `until_ms` (exclusive).
 
-    Within that, windows wait for their `backlog` to be read. `hand_over` is what new rooms of the partition must assume about the predecessor's requests.
-    `losses` and `in_flight` are this partition's own checks.
+    Within that, windows wait for their `backlog` to be read. `hand_over` is what new rooms of the
+    partition must assume about the predecessor's requests. `losses` and `in_flight` are this
+    partition's own checks.
     """
 
     opens_ms: int
@@ -74,9 +75,13 @@ def take_over(
     if metadata.instance == instance:
         since_ms = now_ms if began_ms is None else began_ms
         opens_ms = max(now_ms, since_ms + ROUNDING_MS + PERMIT_WINDOW_MS)
-        return Lease(opens_ms=opens_ms, hand_over=limiter.hand_over(opens_ms))
+        return _suspecting(opens_ms, limiter)
     silence_ms = rules.lease_ms + rules.request_timeout_ms + CLOCKS_AND_WINDOW_MS
     # A predecessor's clock that runs ahead must not silence the rooms for longer than the rule.
     left_ms = min(metadata.cut_wall_ms - wall_ms, CLOCKS_AND_WINDOW_MS) + silence_ms
-    opens_ms = now_ms + max(0, left_ms)
-    return Lease(opens_ms=opens_ms, hand_over=limiter.hand_over(opens_ms))
+    return _suspecting(now_ms + max(0, left_ms), limiter)
+
+
+def _suspecting(opens_ms: int, limiter: Limiter) -> Lease:
+    """The lease of a partition whose predecessor's requests may still be at the server."""
+    return Lease(opens_ms, limiter.hand_over(opens_ms), backlog=Backlog(one_permit=True))

@@ -230,7 +230,7 @@ class Scheduler:
             if window is not None:
                 touched[window] = None
         partition.progress.read((record.offset for record in event.records), event.next_offset)
-        caught_up = partition.lease.backlog.read(event.unread_count, now_ms)
+        caught_up = partition.lease.backlog.read(event.next_offset, event.unread_count, now_ms)
         self._dispatcher.touch(partition.windows.values() if caught_up else touched, now_ms)
         self._assignment.note_renewal(partition)
         self._assignment.note_levels(partition)

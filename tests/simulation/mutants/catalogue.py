@@ -57,8 +57,7 @@ LIMIT: Final = (
     Mutant(
         "hand-over without waiting for what the predecessor has under way",
         "core/lease.py",
-        "opens_ms = now_ms + max(0, left_ms)\n"
-        "    return Lease(opens_ms=opens_ms, hand_over=limiter.hand_over(opens_ms))",
+        "return _suspecting(now_ms + max(0, left_ms), limiter)",
         "return Lease(opens_ms=now_ms)",
         1,
     ),
@@ -66,7 +65,7 @@ LIMIT: Final = (
         "a restart forgets what it had under way",
         "core/lease.py",
         "opens_ms = max(now_ms, since_ms + ROUNDING_MS + PERMIT_WINDOW_MS)\n"
-        "        return Lease(opens_ms=opens_ms, hand_over=limiter.hand_over(opens_ms))",
+        "        return _suspecting(opens_ms, limiter)",
         "return Lease(opens_ms=now_ms)",
         29,
     ),
@@ -127,7 +126,7 @@ VERDICTS: Final = (
         "core/ending.py",
         "            if flight.window.open:\n                self._judge",
         "            if True:\n                self._judge",
-        936,
+        538,
     ),
     Mutant(
         "UNCONSUMED at the deadline itself, without settling",
@@ -141,7 +140,7 @@ VERDICTS: Final = (
         "core/verdict.py",
         "if not answer.complete:",
         "if answer.code:",
-        338,
+        600,
     ),
     Mutant(
         "UNCONSUMED of a gift taken in by a clock that was in doubt",

@@ -29,6 +29,10 @@ _AWAY_LINES: Final = ("FAIL ", "SESSTMOUT ")
 can be reached the client calls neither an error; only its log tells (seen: three brokers, the
 coordinator killed). With every broker there neither is written."""
 
+_NAME_BUSY_LINE: Final = "GETPID "
+"""The coordinator did not give a producer its name: a transaction of its predecessor is still being
+aborted, say. No error tells; the client asks again after half a second."""
+
 _KINDS_MAX: Final = 256
 _NUMBERS: Final = re.compile(r"\d+")
 
@@ -53,6 +57,7 @@ class ClientReports(logging.Handler):
             or TLS. Only these callbacks tell; no call fails with it.
         fatal: the error after which a client does nothing any more: a fenced consumer just
             falls silent (seen).
+        name_busy: a producer was not given its name and will ask again.
         quiet: write lines at level debug only, while the start-up check judges by itself.
     """
 
@@ -63,6 +68,7 @@ class ClientReports(logging.Handler):
         self.last_error: str | None = None
         self.refusal: str | None = None
         self.fatal: KafkaError | None = None
+        self.name_busy = False
         self.quiet = False
         self._unreachable_ms: int | None = None
         self.logger = logging.Logger("librdkafka")  # noqa: LOG001  nobody else may find it
@@ -73,6 +79,8 @@ class ClientReports(logging.Handler):
         line = record.getMessage()
         if line.startswith(_AWAY_LINES):
             self._unreachable_ms = self._clock.now_ms()
+        if line.startswith(_NAME_BUSY_LINE):
+            self.name_busy = True
         if not line.startswith(_CONFIGURATION_WARNING):
             self._tell(record.levelno, line)
 

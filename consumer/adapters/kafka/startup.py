@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException, Producer, TopicCollection
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but not marked so
     AclOperation,
     AdminClient,
@@ -127,39 +127,6 @@ class Startup:
 
         return self.until_done(ask)
 
-    def init_transactions(self, producer: Producer) -> bool:
-        """Make ours the only producer of our name; aborts what a dead predecessor left open.
-
-        The brokers are asked something first, twice: without a connection librdkafka looks for the
-        coordinator only half a second later, and the one to a configured address ends as soon as
-        the first answer has told the brokers' own (seen: 0.51 s in one of four starts, in more of
-        them when asked once; never in 160 when asked twice).
-        """
-
-        def connect() -> None:
-            producer.poll(0)
-            producer.list_topics(self._config.gift_result, timeout=TRY_S)
-
-        def init() -> None:
-            producer.poll(0)
-            producer.init_transactions(TRY_S)
-
-        try:
-            return all(self.until_done(step) for step in (connect, connect, init))
-        except KafkaException as exception:
-            error = kafka_error(exception)
-            name = f'transactional id "{self._config.transactional_id}"'
-            if error.code() in NOT_ALLOWED:
-                raise ConfigurationError(
-                    f"{name}: this user may not WRITE with it; allow it ({error.name()})"
-                ) from exception
-            if error.code() == KafkaError.INVALID_TRANSACTION_TIMEOUT:
-                raise ConfigurationError(
-                    f"{name}: the brokers' transaction.max.timeout.ms is under the"
-                    f" {self._config.transaction_timeout_ms} ms that are needed"
-                ) from exception
-            raise RestartNeeded(f"{name} cannot be had: {error.str()}") from exception
-
     def topics(self, admin: AdminClient) -> list[TopicFound]:
         """The three topics, each judged; empty if stopped."""
         found: list[TopicFound] = []
@@ -178,7 +145,7 @@ class Startup:
                 attempt()
             except KafkaException as exception:
                 error = kafka_error(exception)
-                if not (error.code() in _PASSING or error.retriable()):
+                if not passes(error):
                     raise
                 self._judge_silence(error)
                 self._stopping.wait(PAUSE_S)
@@ -297,6 +264,11 @@ def result_of(future: Any, request_s: float = REQUEST_S) -> Any:
         return future.result(request_s + 1)
     except FutureTimeout as error:
         raise KafkaException(_timed_out()) from error
+
+
+def passes(error: KafkaError) -> bool:
+    """Whether another try may go better."""
+    return error.code() in _PASSING or error.retriable()
 
 
 def _timed_out() -> KafkaError:

@@ -22,6 +22,7 @@ from consumer.adapters.kafka.ports import Codec, Host
 from consumer.adapters.kafka.session import IntakeOrder, Session
 from consumer.adapters.kafka.startup import Startup, properties_judged
 from consumer.adapters.kafka.state import KafkaState
+from consumer.adapters.kafka.transactional_id import TransactionalId
 from consumer.clock import Clock
 from consumer.core.messages import PartitionRevoked
 from consumer.errors import GiftcheckError, NameTaken, RestartNeeded
@@ -123,8 +124,9 @@ class KafkaThread(threading.Thread):
         self._reports.quiet = True
         if not (self._config.embedded_broker or startup.check_cluster()):
             return
-        producer = self._producer()
-        if not startup.init_transactions(producer):
+        name = TransactionalId(self._config, self._reports, startup, self._producer)
+        producer = name.take()
+        if producer is None:
             return
         self._state = replace(self._state, gift_sent_partitions=startup.gift_sent_partitions)
         self._reports.quiet = False

@@ -1,8 +1,9 @@
 """Judges manifests as an API server would: by the schema of their kind, unknown fields refused.
 
 Kubernetes' own kinds come with kubernetes-validate, for every version. Those of operators are
-written down here as far as the chart uses them, by their CRDs of August 2026 (Strimzi 0.5x, KEDA
-2.2x); a field that is missing here is an unknown one.
+written down here as far as the chart uses them, and a field that is missing here is an unknown one;
+`crds` says whether they are within the CRDs that the operators publish (seen: those of August 2026
+of KEDA, Strimzi and the Prometheus operator).
 """
 
 from collections.abc import Iterable, Mapping

@@ -84,6 +84,7 @@ def interrupted(when: bytes) -> tuple[int, bytes, bytes]:
         running.send_signal(signal.SIGINT)
         threading.Thread(target=drain, args=(screen,), daemon=True).start()
         document, _ = running.communicate(timeout=60)
+    print(document.decode())
     return running.returncode, document, seen
 
 

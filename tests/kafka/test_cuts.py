@@ -34,9 +34,10 @@ class FakeMember:
 
     def __init__(self) -> None:
         self.owned = {0: OwnedPartition(0, 1, 0, read_until_wall_ms=0)}
+        self.known = True
 
-    def memberid(self) -> str:
-        return "member"
+    def is_member(self) -> bool:
+        return self.known
 
     def consumer_group_metadata(self) -> object:
         return object()

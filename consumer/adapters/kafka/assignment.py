@@ -8,6 +8,13 @@ other partitions go on (their leases are 3 s). Seen: `incremental_assign` outsid
 works, also with a rebalance between.
 
 Each assignment has a new *epoch*; what belongs to an older one is dropped.
+
+**Ours is what the group gave to the member that we still are.** A member whose session ended while
+it joined gets a new id, and librdkafka 2.16 keeps its partitions and says nothing: of the answers
+that mean this, only UNKNOWN_MEMBER_ID to JoinGroup is not told as a loss. The broker then takes the
+new member's commits for partitions that others have by now (seen: 1,599 second results, after a
+process had stood still for longer than its session). So no cut is committed by another id than the
+one that the partitions were given to.
 """
 
 from collections.abc import Iterable
@@ -77,6 +84,7 @@ class Assignment:
         self._ask_at_ms: int | None = None
         self._ask_count = 0
         self._seen: set[int] = set()
+        self._member_id = ""
         self.owned: dict[int, OwnedPartition] = {}
         self.joined = False
 
@@ -86,12 +94,39 @@ class Assignment:
         return tuple(sorted(self._waiting))
 
     def add(self, partitions: Iterable[int]) -> None:
-        """The group gave us these (in the client's callback: nothing here takes time)."""
+        """The group gave us these (in the client's callback: nothing here takes time).
+
+        Raises:
+            RestartNeeded: not to the member that has the others.
+        """
+        if not (self.owned or self._waiting):
+            self._member_id = self._consumer.memberid() or ""
+        self.is_member()
         self.joined = True
         self._waiting.extend(partitions)
         self._ask_count, self._ask_at_ms = len(self._waiting), None
         # Without a call of ours the binding would assign them itself, from where it thinks.
         self._consumer.incremental_assign([])
+
+    def is_member(self) -> bool:
+        """Whether the group knows us, as the member that it gave our partitions to.
+
+        To be asked after `consumer_group_metadata`: ids do not come back, so what that says is then
+        of this member, or older and refused by the broker.
+
+        Raises:
+            RestartNeeded: it knows us as another; others may have our partitions.
+        """
+        member_id = self._consumer.memberid() or ""
+        if not member_id:
+            return False
+        if (self.owned or self._waiting) and member_id != self._member_id:
+            raise RestartNeeded(
+                f'group "{self._config.group_id}" gave the partitions to member'
+                f' "{self._member_id}" and knows it no more; now it is "{member_id}", and others'
+                " may have them"
+            )
+        return True
 
     def remove(self, partitions: Iterable[int], *, lost: bool) -> list[PartitionRevoked]:
         """The group took these (in the client's callback)."""

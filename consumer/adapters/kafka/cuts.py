@@ -74,7 +74,9 @@ class Cuts:
         """Ask if somebody wants it and the interval is over; commit what has been answered."""
         if self._outstanding is None:
             now_ms = self._clock.now_ms()
-            if not self._wanted.is_set() or now_ms < self._next_ms or not self._consumer.memberid():
+            if not self._wanted.is_set() or now_ms < self._next_ms:
+                return
+            if not self._assignment.is_member():
                 return
             self._wanted.clear()
             self._asked_ms = now_ms
@@ -85,8 +87,9 @@ class Cuts:
     def pull_last(self, partitions: frozenset[int] | None, budget_ms: int) -> None:
         """Commit the drained cuts of these partitions (None: all) before they go.
 
-        There is more than one where their maps are more than one transaction takes. What is not answered or committed in `budget_ms` is left to the successor, which does it
-        again: nothing of it was committed.
+        There is more than one where their maps are more than one transaction takes. What is not
+        answered or committed in `budget_ms` is left to the successor, which does it again: nothing
+        of it was committed.
         """
         deadline_ms = self._clock.now_ms() + budget_ms
         if self._outstanding is not None and not self._settle(budget_ms / 1_000):
@@ -133,9 +136,10 @@ class Cuts:
         if gone:
             log.info("cut given back: partitions are gone", partitions=gone)
             return False
-        if not self._consumer.memberid():
+        group_metadata = self._consumer.consumer_group_metadata()
+        if not self._assignment.is_member():
             return False  # no member, no fence
-        committed = self._transactions.commit(cut, self._consumer.consumer_group_metadata())
+        committed = self._transactions.commit(cut, group_metadata)
         if not committed and self._config.embedded_broker:
             raise RestartNeeded(
                 "the embedded broker cannot show this: a transaction was aborted, and it shows"

@@ -144,7 +144,12 @@ class Membership:
             return
         if reply.error is not None:
             self._joining = False
-            self._failed(reply.error)
+            if reply.error == KafkaError.UNKNOWN_MEMBER_ID:
+                # As librdkafka 2.16 does: here alone it is not told as a loss, the share is kept.
+                self.member_id = ""
+                self._join()
+            else:
+                self._failed(reply.error)
             return
         self.member_id, self.generation = reply.member_id, reply.generation
         self._heard_us = self._process.hub.now_us
@@ -244,7 +249,9 @@ class Membership:
         if self._dead or not self._subscribed or not self.member_id:
             return
         self._plan_heartbeat()
-        if self._process.hub.now_us - self._heard_us > self._session_us:
+        # Only in between rounds does librdkafka look how old its session is.
+        steady = not (self._joining or self._rejoin or self.events)
+        if steady and self._process.hub.now_us - self._heard_us > self._session_us:
             self._lose(forget=True)
             return
         if not self._joining:

@@ -221,9 +221,9 @@ TRANSACTIONS: Final = (
     Mutant(
         "cached group metadata",
         "adapters/kafka/cuts.py",
-        "committed = self._transactions.commit(cut, self._consumer.consumer_group_metadata())",
+        "group_metadata = self._consumer.consumer_group_metadata()",
         'self._cached = getattr(self, "_cached", None) or self._consumer.consumer_group_metadata()\n'
-        "        committed = self._transactions.commit(cut, self._cached)",
+        "        group_metadata = self._cached",
         100,
     ),
     Mutant(

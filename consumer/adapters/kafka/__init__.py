@@ -2,10 +2,10 @@
 
 One thread alone calls the consumer and the producer (`thread`); it says what happened through
 `Host` and pulls cuts from it. Reading order: `config` (what the clients are told), `startup`
-(what is checked before the first record), `thread` (the loop), `assignment` and `start` (which
-partitions, from where), `intake` (messages to records), `transaction` (a cut to Kafka),
-`client_reports` (what librdkafka says by itself), `clients` (where it comes from), `topics`
-(creating them).
+(what is checked before the first record), `transactional_id` (whose producer we are), `thread` (the
+loop), `assignment` and `start` (which partitions, from where), `intake` (messages to records),
+`transaction` (a cut to Kafka), `client_reports` (what librdkafka says by itself), `clients` (where
+it comes from), `topics` (creating them).
 """
 
 from consumer.adapters.kafka.clients import Clients

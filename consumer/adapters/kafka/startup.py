@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicCollection
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but not marked so
     AclOperation,
     AdminClient,
@@ -118,12 +118,12 @@ class Startup:
         with open_admin(self._config, self._reports, self._clients) as admin:
             return self.connect(admin) and self.until_done(lambda: self._check_topics(admin))
 
-    def connect(self, admin: AdminClient) -> bool:
-        """Reach the brokers."""
+    def connect(self, client: AdminClient | Producer, topic: str | None = None) -> bool:
+        """Reach the brokers with this client, by asking about one topic or about all."""
 
         def ask() -> None:
-            admin.poll(0)
-            admin.list_topics(timeout=TRY_S)
+            client.poll(0)
+            client.list_topics(topic, timeout=TRY_S)
 
         return self.until_done(ask)
 

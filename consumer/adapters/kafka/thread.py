@@ -1,7 +1,7 @@
 """The Kafka thread: the only caller of the consumer and the producer (design §4).
 
-It checks the cluster (`startup`), comes round until somebody stops it (`session`) and says how
-it ended. Nothing is repaired in place after a fatal error: the truth is in Kafka, and the way to
+It checks the cluster (`startup`), takes its name (`transactional_id`), comes round until somebody
+stops it (`session`) and says how it ended. Nothing is repaired in place after a fatal error: the truth is in Kafka, and the way to
 it is a new process.
 """
 

@@ -83,13 +83,8 @@ class TransactionalId:
 
     def _connected(self) -> Producer | None:
         producer = self._make()
-
-        def connect() -> None:
-            producer.poll(0)
-            producer.list_topics(self._config.gift_result, timeout=TRY_S)
-
-        done = self._startup.until_done
-        return producer if done(connect) and done(connect) else None
+        asked = (self._startup.connect(producer, self._config.gift_result) for _ in range(2))
+        return producer if all(asked) else None
 
     def _is_given_at_once(self, producer: Producer) -> bool:
         self._reports.name_busy = False
